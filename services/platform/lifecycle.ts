@@ -1,0 +1,96 @@
+/** The life of a process: start, ready, drain, stop. Resources end in reverse order; the exit status says why. */
+import { type Clock, systemClock } from './clock.ts';
+import { TriremeError, errorCodes } from './errors.ts';
+import type { Logger } from './log.ts';
+
+export type LifecycleState = 'starting' | 'ready' | 'draining' | 'stopped';
+
+/** What Lifecycle needs of `process`. */
+export interface ProcessLike {
+  on(event: string, listener: (value: unknown) => void): unknown;
+  exit(status: number): void;
+}
+
+export interface Resource {
+  readonly name: string;
+  /** Takes no new work and resolves when the old is done. */
+  drain?(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface LifecycleOptions {
+  readonly log: Logger;
+  readonly process: ProcessLike;
+  /** Drain and stop together; afterwards the process exits with 75. */
+  readonly deadlineMs?: number;
+  readonly clock?: Clock;
+}
+
+export class Lifecycle {
+  #state: LifecycleState = 'starting';
+  readonly #resources: Resource[] = [];
+  readonly #options: LifecycleOptions;
+
+  constructor(options: LifecycleOptions) {
+    this.#options = options;
+    for (const signal of ['SIGTERM', 'SIGINT']) options.process.on(signal, () => this.#onSignal(signal));
+    for (const event of ['uncaughtException', 'unhandledRejection']) {
+      options.process.on(event, (error) => {
+        options.log.fatal({ err: error }, event);
+        options.process.exit(errorCodes.INTERNAL.exit);
+      });
+    }
+  }
+
+  get state(): LifecycleState {
+    return this.#state;
+  }
+
+  /** Stopped in reverse order of adding. */
+  add(resource: Resource): void {
+    this.#resources.push(resource);
+  }
+
+  becomeReady(): void {
+    if (this.#state === 'starting') this.#state = 'ready';
+  }
+
+  /** Drains, stops and exits: with exitStatus, with 75 past the deadline, with the error's status when stopping fails. */
+  async shutDown(exitStatus = 0): Promise<void> {
+    if (this.#state === 'draining' || this.#state === 'stopped') return;
+    this.#state = 'draining';
+    const { log, process, deadlineMs = 30_000, clock = systemClock } = this.#options;
+    const cancel = clock.after(deadlineMs, () => {
+      log.error({ deadlineMs }, 'did not stop in time');
+      process.exit(errorCodes.DEADLINE_EXCEEDED.exit);
+    });
+    const failure = await this.#end();
+    cancel();
+    this.#state = 'stopped';
+    process.exit(failure ? errorCodes[failure.code].exit : exitStatus);
+  }
+
+  /** A resource that fails to end does not keep the others from ending; the first failure is returned. */
+  async #end(): Promise<TriremeError | undefined> {
+    let failure: TriremeError | undefined;
+    const reversed = [...this.#resources].reverse();
+    for (const [step, resource] of [
+      ...reversed.map((resource) => ['drain', resource] as const),
+      ...reversed.map((resource) => ['stop', resource] as const),
+    ]) {
+      try {
+        await resource[step]?.();
+      } catch (error) {
+        failure ??= TriremeError.from(error);
+        this.#options.log.error({ err: error, resource: resource.name }, `could not ${step}`);
+      }
+    }
+    return failure;
+  }
+
+  #onSignal(signal: string): void {
+    if (this.#state === 'draining') return this.#options.process.exit(errorCodes.CANCELLED.exit);
+    this.#options.log.info({ signal }, 'stopping');
+    void this.shutDown();
+  }
+}
