@@ -29,6 +29,8 @@ export interface EngineCancel {
   owner: number;
   requestId: string;
   attempt: number;
+  /** empty: all */
+  choices: number[];
 }
 
 export interface EngineStop {
@@ -297,7 +299,7 @@ export const EngineSubmit: MessageFns<EngineSubmit> = {
 };
 
 function createBaseEngineCancel(): EngineCancel {
-  return { owner: 0, requestId: "", attempt: 0 };
+  return { owner: 0, requestId: "", attempt: 0, choices: [] };
 }
 
 export const EngineCancel: MessageFns<EngineCancel> = {
@@ -310,6 +312,13 @@ export const EngineCancel: MessageFns<EngineCancel> = {
     }
     if (message.attempt !== 0) {
       writer.uint32(24).uint32(message.attempt);
+    }
+    if (message.choices.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.choices) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -351,6 +360,24 @@ export const EngineCancel: MessageFns<EngineCancel> = {
             message.attempt = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag === 32) {
+              message.choices.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.choices.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -372,6 +399,7 @@ export const EngineCancel: MessageFns<EngineCancel> = {
         ? globalThis.String(object.request_id)
         : "",
       attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+      choices: globalThis.Array.isArray(object?.choices) ? object.choices.map((e: any) => globalThis.Number(e)) : [],
     };
   },
 
@@ -386,6 +414,9 @@ export const EngineCancel: MessageFns<EngineCancel> = {
     if (message.attempt !== 0) {
       obj.attempt = Math.round(message.attempt);
     }
+    if (message.choices?.length) {
+      obj.choices = message.choices.map((e) => Math.round(e));
+    }
     return obj;
   },
 
@@ -397,6 +428,7 @@ export const EngineCancel: MessageFns<EngineCancel> = {
     message.owner = object.owner ?? 0;
     message.requestId = object.requestId ?? "";
     message.attempt = object.attempt ?? 0;
+    message.choices = object.choices?.map((e) => e) || [];
     return message;
   },
 };

@@ -57,6 +57,8 @@ export interface EmittedTokens {
 export interface CancelAttempt {
   requestId: string;
   attempt: number;
+  /** which choices end, without a further entry; empty: all that still run */
+  choices: number[];
 }
 
 /** The router has delivered the end of this attempt; the worker may forget it. */
@@ -644,7 +646,7 @@ export const EmittedTokens: MessageFns<EmittedTokens> = {
 };
 
 function createBaseCancelAttempt(): CancelAttempt {
-  return { requestId: "", attempt: 0 };
+  return { requestId: "", attempt: 0, choices: [] };
 }
 
 export const CancelAttempt: MessageFns<CancelAttempt> = {
@@ -654,6 +656,13 @@ export const CancelAttempt: MessageFns<CancelAttempt> = {
     }
     if (message.attempt !== 0) {
       writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.choices.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.choices) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -687,6 +696,24 @@ export const CancelAttempt: MessageFns<CancelAttempt> = {
             message.attempt = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.choices.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.choices.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -707,6 +734,7 @@ export const CancelAttempt: MessageFns<CancelAttempt> = {
         ? globalThis.String(object.request_id)
         : "",
       attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+      choices: globalThis.Array.isArray(object?.choices) ? object.choices.map((e: any) => globalThis.Number(e)) : [],
     };
   },
 
@@ -718,6 +746,9 @@ export const CancelAttempt: MessageFns<CancelAttempt> = {
     if (message.attempt !== 0) {
       obj.attempt = Math.round(message.attempt);
     }
+    if (message.choices?.length) {
+      obj.choices = message.choices.map((e) => Math.round(e));
+    }
     return obj;
   },
 
@@ -728,6 +759,7 @@ export const CancelAttempt: MessageFns<CancelAttempt> = {
     const message = createBaseCancelAttempt();
     message.requestId = object.requestId ?? "";
     message.attempt = object.attempt ?? 0;
+    message.choices = object.choices?.map((e) => e) || [];
     return message;
   },
 };

@@ -41,7 +41,14 @@ module.exports = {
       'models-are-data',
       'workers/models describes families and packages; it holds no bytes and does no I/O.',
       { path: room('workers/models'), pathNot: '[.]test[.]ts$' },
-      { pathNot: ['^workers/models/', '^services/platform/(assert|errors)[.]ts$', '^node_modules/zod', '^proto/gen/onnx[.]ts$'] },
+      {
+        pathNot: [
+          '^workers/models/',
+          '^services/platform/(assert|errors)[.]ts$',
+          '^node_modules/zod',
+          '^proto/gen/onnx[.]ts$',
+        ],
+      },
     ),
     never(
       'slicer-and-rank-meet-in-the-manifest',
@@ -61,11 +68,26 @@ module.exports = {
       { pathNot: ['^test/', '[.]test[.]ts$'] },
       { path: '^test/' },
     ),
-    only('koffi', 'The only door to ONNX Runtime.', 'node_modules/(koffi|onnxruntime-node)', '^workers/runtime/ort-api[.]ts$'),
+    only(
+      'koffi',
+      'The only door to ONNX Runtime.',
+      'node_modules/(koffi|onnxruntime-node)',
+      '^workers/runtime/ort-api[.]ts$',
+    ),
     only('etcd3', 'The only door to etcd.', 'node_modules/etcd3', '^services/platform/store-etcd[.]ts$'),
     only('nats', 'The only door to NATS.', 'node_modules/nats', '^services/platform/bus-nats[.]ts$'),
-    only('grpc', 'gRPC servers and channels are made in one place.', 'node_modules/(@grpc|grpc-health-check)', '^services/platform/rpc[.]ts$'),
-    only('huggingface', 'The only door to tokenizers and templates.', 'node_modules/@huggingface', '^services/tokenizer/'),
+    only(
+      'grpc',
+      'gRPC servers and channels are made in one place.',
+      'node_modules/(@grpc|grpc-health-check)',
+      '^services/platform/rpc[.]ts$',
+    ),
+    only(
+      'huggingface',
+      'The only door to tokenizers and templates.',
+      'node_modules/@huggingface',
+      '^services/tokenizer/',
+    ),
     only('pino', 'Logs have one form.', 'node_modules/pino', '^services/platform/log[.]ts$'),
     only('prom-client', 'Metrics have one form.', 'node_modules/prom-client', '^services/platform/metrics[.]ts$'),
   ],
@@ -74,6 +96,10 @@ module.exports = {
     exclude: { path: '^proto/gen/google/' },
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { conditionNames: ['import', 'node', 'default'], extensions: ['.ts', '.js', '.cjs', '.json', '.d.ts'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+      extensions: ['.ts', '.js', '.cjs', '.json', '.d.ts'],
+    },
   },
 };

@@ -10,7 +10,8 @@ test('of two racing creations one is applied, and a watch sees a snapshot and th
   const seen: string[] = [];
   const name = (event: WatchEvent) => (event.kind === 'put' ? `put ${event.entry.key}` : event.kind);
   store.watch('/a/', (event) => seen.push(name(event)));
-  const create = () => store.transact({ guards: [{ key: '/a/x', createRevision: 0 }], writes: [{ put: '/a/x', value: one }] });
+  const create = () =>
+    store.transact({ guards: [{ key: '/a/x', createRevision: 0 }], writes: [{ put: '/a/x', value: one }] });
   const outcomes = await Promise.all([create(), create()]);
   expect(outcomes.map((outcome) => outcome.applied)).toEqual([true, false]);
   await store.put('/b/x', one);

@@ -8,7 +8,11 @@ function start(stopB: () => Promise<void> = async () => {}) {
   const exited = Promise.withResolvers<number>();
   const process = Object.assign(new EventEmitter(), { exit: (status: number) => exited.resolve(status) });
   const lifecycle = new Lifecycle({ log: createLogger('silent'), process });
-  lifecycle.add({ name: 'a', drain: async () => void steps.push('drain a'), stop: async () => void steps.push('stop a') });
+  lifecycle.add({
+    name: 'a',
+    drain: async () => void steps.push('drain a'),
+    stop: async () => void steps.push('stop a'),
+  });
   lifecycle.add({ name: 'b', stop: async () => (steps.push('stop b'), stopB()) });
   lifecycle.becomeReady();
   return { process, lifecycle, steps, exited: exited.promise };

@@ -4,7 +4,17 @@
  */
 import { assert } from './assert.ts';
 import { TriremeError } from './errors.ts';
-import type { Guard, Lease, Store, StoreEntry, Transaction, TransactionOutcome, Watch, WatchEvent, Write } from './store.ts';
+import type {
+  Guard,
+  Lease,
+  Store,
+  StoreEntry,
+  Transaction,
+  TransactionOutcome,
+  Watch,
+  WatchEvent,
+  Write,
+} from './store.ts';
 
 interface EmbeddedLease {
   readonly lease: Lease;

@@ -10,7 +10,14 @@ export const elementTypes = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7, bool: 9, f16
 export type ElementType = keyof typeof elementTypes;
 
 export const elementBytes: Readonly<Record<ElementType, number>> = {
-  f32: 4, u8: 1, i8: 1, i32: 4, i64: 8, bool: 1, f16: 2, bf16: 2,
+  f32: 4,
+  u8: 1,
+  i8: 1,
+  i32: 4,
+  i64: 8,
+  bool: 1,
+  f16: 2,
+  bf16: 2,
 };
 
 /** A fixed size, or the name of one that is known at run time. */
@@ -27,7 +34,11 @@ export interface ExternalRange {
 }
 
 const microsoftOperators = new Set([
-  'FusedMatMul', 'MatMulNBits', 'QuickGelu', 'RotaryEmbedding', 'SkipSimplifiedLayerNormalization',
+  'FusedMatMul',
+  'MatMulNBits',
+  'QuickGelu',
+  'RotaryEmbedding',
+  'SkipSimplifiedLayerNormalization',
 ]);
 
 function encodeAttribute(name: string, value: Attribute): AttributeProto {
@@ -73,7 +84,12 @@ export class OnnxGraph {
   /** A constant whose bytes travel inside the model: shapes, scalars. */
   constant(name: string, type: ElementType, dims: readonly number[], bytes: Uint8Array): string {
     this.#initializers.push({
-      dims: [...dims], dataType: elementTypes[type], name, rawData: Buffer.from(bytes), externalData: [], dataLocation: undefined,
+      dims: [...dims],
+      dataType: elementTypes[type],
+      name,
+      rawData: Buffer.from(bytes),
+      externalData: [],
+      dataLocation: undefined,
     });
     return name;
   }
@@ -93,21 +109,41 @@ export class OnnxGraph {
       { key: 'offset', value: String(range.offset) },
       { key: 'length', value: String(range.length) },
     ];
-    this.#initializers.push({ dims: [...dims], dataType: elementTypes[type], name, rawData: undefined, externalData, dataLocation: 1 });
+    this.#initializers.push({
+      dims: [...dims],
+      dataType: elementTypes[type],
+      name,
+      rawData: undefined,
+      externalData,
+      dataLocation: 1,
+    });
     return name;
   }
 
   /** Adds a node with one output and returns that output's name. An empty input name means: left out. */
-  node(operator: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}, output?: string): string {
+  node(
+    operator: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, Attribute>> = {},
+    output?: string,
+  ): string {
     const name = output ?? `${operator}_${this.#valueCount++}`;
     this.nodes(operator, inputs, attributes, [name]);
     return name;
   }
 
   /** Adds a node with the given outputs; an empty output name means: not wanted. */
-  nodes(operator: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>>, outputs: readonly string[]): void {
+  nodes(
+    operator: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, Attribute>>,
+    outputs: readonly string[],
+  ): void {
     this.#nodes.push({
-      input: [...inputs], output: [...outputs], name: outputs.find((name) => name !== '') ?? operator, opType: operator,
+      input: [...inputs],
+      output: [...outputs],
+      name: outputs.find((name) => name !== '') ?? operator,
+      opType: operator,
       attribute: Object.entries(attributes).map(([key, value]) => encodeAttribute(key, value)),
       domain: microsoftOperators.has(operator) ? 'com.microsoft' : '',
     });
@@ -115,11 +151,20 @@ export class OnnxGraph {
 
   encode(): Uint8Array {
     const graph = {
-      node: this.#nodes, name: this.#name, initializer: this.#initializers, input: this.#inputs, output: this.#outputs,
+      node: this.#nodes,
+      name: this.#name,
+      initializer: this.#initializers,
+      input: this.#inputs,
+      output: this.#outputs,
     };
     return ModelProto.encode({
-      irVersion: 10, producerName: 'trireme', graph,
-      opsetImport: [{ domain: '', version: 23 }, { domain: 'com.microsoft', version: 1 }],
+      irVersion: 10,
+      producerName: 'trireme',
+      graph,
+      opsetImport: [
+        { domain: '', version: 23 },
+        { domain: 'com.microsoft', version: 1 },
+      ],
     }).finish();
   }
 }

@@ -56,8 +56,14 @@ export interface OrtApi {
   release(name: FunctionName, value: Address): void;
   /** The address of Run, called directly on the hot path: returns null or a status to hand to fail(). */
   readonly run: (
-    session: Address, options: Address, inputNames: Address, inputs: Address, inputCount: number,
-    outputNames: Address, outputCount: number, outputs: Address,
+    session: Address,
+    options: Address,
+    inputNames: Address,
+    inputs: Address,
+    inputCount: number,
+    outputNames: Address,
+    outputCount: number,
+    outputs: Address,
   ) => Address | null;
   /** Releases a status and throws what it says. */
   fail(status: Address, doing: string): never;

@@ -105,7 +105,14 @@ class OrtSession implements Session {
 
   run(io: OrtIo): void {
     const status = this.#api.run(
-      this.#session, 0n, io.inputNames, io.inputValues, io.inputCount, io.outputNames, io.outputCount, io.outputValues,
+      this.#session,
+      0n,
+      io.inputNames,
+      io.inputValues,
+      io.inputCount,
+      io.outputNames,
+      io.outputCount,
+      io.outputValues,
     );
     if (status) this.#api.fail(status, `run ${this.#name}`);
   }
@@ -138,7 +145,13 @@ export class OrtRuntime implements Runtime {
     const options = this.#api.create('createSessionOptions');
     try {
       this.#configure(options, folder);
-      const session = this.#api.create('createSessionFromArray', this.#environment, addressOf(bytes), bytes.length, options);
+      const session = this.#api.create(
+        'createSessionFromArray',
+        this.#environment,
+        addressOf(bytes),
+        bytes.length,
+        options,
+      );
       assert(bytes.length === model.length, 'the model stays referenced while it is read');
       return new OrtSession(name, this.#api, session, this.#owned('releaseSession', session));
     } finally {
@@ -157,7 +170,13 @@ export class OrtRuntime implements Runtime {
     }
     assert(count === data.length, `dims [${dims}] do not hold ${data.length} elements`);
     const value = this.#api.create(
-      'createTensorWithData', this.#memoryInfo, addressOf(data), data.byteLength, this.#dimsAddress, dims.length, elementTypeOf(data),
+      'createTensorWithData',
+      this.#memoryInfo,
+      addressOf(data),
+      data.byteLength,
+      this.#dimsAddress,
+      dims.length,
+      elementTypeOf(data),
     );
     return new OrtTensor(data, dims, value, this.#owned('releaseValue', value));
   }
