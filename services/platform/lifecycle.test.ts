@@ -13,7 +13,13 @@ function start(stopB: () => Promise<void> = async () => {}) {
     drain: async () => void steps.push('drain a'),
     stop: async () => void steps.push('stop a'),
   });
-  lifecycle.add({ name: 'b', stop: async () => (steps.push('stop b'), stopB()) });
+  lifecycle.add({
+    name: 'b',
+    stop: async () => {
+      steps.push('stop b');
+      await stopB();
+    },
+  });
   lifecycle.becomeReady();
   return { process, lifecycle, steps, exited: exited.promise };
 }
