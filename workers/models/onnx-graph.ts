@@ -2,8 +2,9 @@
  * Builds an ONNX model node by node and encodes it. Names are free; the builder only makes unique ones for values that
  * nobody asks for by name. Opset 23, IR version 10, plus the com.microsoft domain of ONNX Runtime.
  */
-import { ModelProto, type AttributeProto, type NodeProto, type TensorProto, type ValueInfoProto } from '#proto/onnx.ts';
+
 import { assert } from '#platform/assert.ts';
+import { type AttributeProto, ModelProto, type NodeProto, type TensorProto, type ValueInfoProto } from '#proto/onnx.ts';
 
 /** ONNX element types, with the wire numbers of TensorProto.DataType. */
 export const elementTypes = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7, bool: 9, f16: 10, bf16: 16 } as const;

@@ -1,0 +1,117 @@
+/** Validates a manifest.json: the one place where a package's own description becomes a Manifest. */
+
+import { z } from 'zod';
+import { TriremeError } from '#platform/errors.ts';
+import { familyOf } from './families.ts';
+import { type Manifest, manifestFormat } from './manifest.ts';
+
+const count = z.int().nonnegative();
+const size = z.int().positive();
+const positive = z.number().positive();
+
+const fileDigest = z.strictObject({
+  path: z
+    .string()
+    .min(1)
+    .refine((path) => !path.startsWith('/') && !path.split('/').includes('..'), 'leaves the package'),
+  bytes: count,
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+
+const rotary = z.strictObject({
+  theta: positive,
+  dims: size.multipleOf(2),
+  scaling: z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('none') }),
+    z.strictObject({ kind: z.literal('linear'), factor: positive }),
+    z.strictObject({
+      kind: z.literal('llama3'),
+      factor: positive,
+      lowFrequencyFactor: positive,
+      highFrequencyFactor: positive,
+      originalContext: size,
+    }),
+  ]),
+});
+
+const mlp = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('dense'), width: size, bias: z.boolean() }),
+  z.strictObject({
+    kind: z.literal('experts'),
+    experts: size,
+    chosen: size,
+    width: size,
+    routing: z.strictObject({ score: z.literal('softmax'), normalise: z.boolean() }),
+  }),
+]);
+
+const spec = z.strictObject({
+  family: z.string(),
+  vocabularySize: size,
+  hiddenSize: size,
+  contextLength: size,
+  normEpsilon: positive,
+  tiedEmbeddings: z.boolean(),
+  attention: z.strictObject({
+    heads: size,
+    kvHeads: size,
+    headDim: size,
+    headNorm: z.boolean(),
+    inputBias: z.boolean(),
+    outputBias: z.boolean(),
+    rotary,
+  }),
+  layers: z.array(z.strictObject({ mlp })).min(1),
+});
+
+const shard = z.strictObject({
+  rank: count,
+  heads: size,
+  kvHeads: size,
+  vocabulary: z.strictObject({ first: count, count, padded: size }),
+  weightBytes: count,
+  pieces: z.record(z.string(), z.strictObject({ offset: count, bytes: size })),
+});
+
+const manifest = z.strictObject({
+  format: z.literal(manifestFormat),
+  name: z.string().min(1),
+  tool: z.strictObject({ name: z.literal('trireme'), version: z.string() }),
+  spec,
+  weights: z.enum(['native', 'fp32', 'int8', 'int4']),
+  provenance: z.strictObject({
+    source: z.string(),
+    revision: z.string().nullable(),
+    licence: z.string().nullable(),
+    quantisation: z.string(),
+    inputs: z.array(fileDigest),
+  }),
+  files: z.array(fileDigest),
+  shards: z.array(shard).min(1),
+  endTokens: z.array(count),
+});
+
+/**
+ * `json` is the parsed manifest.json. Errors: NOT_A_PACKAGE naming the field that is wrong; UNKNOWN_FAMILY when the
+ * package was made for a family that this version does not know.
+ */
+export function parseManifest(json: unknown): Manifest {
+  const result = manifest.safeParse(json);
+  if (!result.success) {
+    const issue = result.error.issues[0];
+    const field = issue?.path.join('.') || 'the whole';
+    throw new TriremeError('NOT_A_PACKAGE', `manifest.json: ${field}: ${issue?.message ?? 'invalid'}`, {
+      remedy: 'Slice the checkpoint again with this version',
+      cause: result.error,
+    });
+  }
+  familyOf(result.data.spec.family);
+  for (const [index, { rank }] of result.data.shards.entries()) {
+    if (rank === index) continue;
+    throw new TriremeError(
+      'NOT_A_PACKAGE',
+      `manifest.json: shards.${index}.rank is ${rank}; ranks are listed in order`,
+    );
+  }
+  return result.data;
+}
