@@ -1,0 +1,137 @@
+/**
+ * This worker's part of one formation of a group: the team of its ranks and, on the leader, the desk for the routers.
+ *
+ *   Forming -> Ready -> Ending -> Ended        Forming -> Ended
+ *
+ * Forming: the package is checked, the ranks load, join and warm up. Left when warm, by end(), or by failure.
+ * Ready: serves. Left by end(), or when the team exits.
+ * Ending: takes no work; its threads have not all ended. Left when they have.
+ * Ended: holds nothing. Not left: a formation happens once.
+ */
+import { assert } from '#platform/assert.ts';
+import type { Clock } from '#platform/clock.ts';
+import { TriremeError } from '#platform/errors.ts';
+import type { Logger } from '#platform/log.ts';
+import { type EngineStatus, type FormProgress, FormStage, type HeldGroup } from '#proto/control.ts';
+import { LeaderDesk } from './leader-desk.ts';
+import type { WorkerLimits } from './limits.ts';
+import { checkPackageDigest } from './package-digest.ts';
+import type { Team, TeamFormation, TeamHost } from './team-port.ts';
+
+type State =
+  | { readonly kind: 'forming'; readonly abort: AbortController }
+  | { readonly kind: 'ready'; readonly team: Team; readonly desk: LeaderDesk | undefined }
+  | { readonly kind: 'ending' }
+  | { readonly kind: 'ended' };
+
+export interface GroupContext {
+  readonly workerIncarnation: string;
+  readonly teams: TeamHost;
+  readonly limits: WorkerLimits;
+  readonly clock: Clock;
+  readonly log: Logger;
+  publish(routerIncarnation: string, frame: Uint8Array): void;
+  /** After every step of an engine: tokens that went to routers, and the load. */
+  onStep(tokens: number, status: EngineStatus): void;
+}
+
+export class LocalGroup {
+  readonly formation: TeamFormation;
+  readonly #packageDigest: string;
+  readonly #context: GroupContext;
+  readonly #ended = Promise.withResolvers<void>();
+  #state: State = { kind: 'forming', abort: new AbortController() };
+
+  constructor(formation: TeamFormation, packageDigest: string, context: GroupContext) {
+    this.formation = formation;
+    this.#packageDigest = packageDigest;
+    this.#context = context;
+  }
+
+  get isLeader(): boolean {
+    return this.formation.localRanks[0] === 0;
+  }
+
+  get isOver(): boolean {
+    return this.#state.kind === 'ended';
+  }
+
+  /** The routers' desk while a leader is ready. */
+  get desk(): LeaderDesk | undefined {
+    return this.#state.kind === 'ready' ? this.#state.desk : undefined;
+  }
+
+  /**
+   * Called once. Resolves when warm, after progress VERIFYING, LOADING, JOINING and WARM. When it rejects nothing is held any
+   * more. Errors: NOT_A_PACKAGE, DIGEST_MISMATCH, those of TeamHost.start(), the signal's reason.
+   */
+  async form(onProgress: (progress: FormProgress) => void, signal: AbortSignal): Promise<void> {
+    assert(this.#state.kind === 'forming', 'a formation happens once');
+    const until = AbortSignal.any([signal, this.#state.abort.signal]);
+    const parts: { team?: Team; desk?: LeaderDesk } = {};
+    try {
+      until.throwIfAborted();
+      onProgress({ stage: FormStage.FORM_STAGE_VERIFYING, done: 0, total: 0 });
+      await checkPackageDigest(this.formation.packagePath, this.#packageDigest);
+      until.throwIfAborted();
+      // The desk comes first, for the engine may report its load before start() has returned here.
+      if (this.isLeader) parts.desk = this.#createDesk((command) => parts.team?.send(command) ?? false);
+      const onReport: LeaderDesk['onReport'] = (report) => parts.desk?.onReport(report);
+      const onExit = (error: TriremeError): void => this.#onExit(error);
+      parts.team = await this.#context.teams.start(this.formation, { onProgress, onReport, onExit }, until);
+      until.throwIfAborted();
+    } catch (error) {
+      parts.desk?.close(TriremeError.from(error));
+      await parts.team?.stop();
+      this.#becomeEnded('forming');
+      throw error;
+    }
+    this.#becomeReady(parts.team, parts.desk);
+    onProgress({ stage: FormStage.FORM_STAGE_WARM, done: 1, total: 1 });
+  }
+
+  /** Ends what is held, for this reason, and resolves when it has ended. Idempotent: the first reason counts. */
+  async end(reason: TriremeError): Promise<void> {
+    if (this.#state.kind === 'forming') this.#state.abort.abort(reason);
+    else if (this.#state.kind === 'ready') this.#becomeEnding(this.#state, reason);
+    await this.#ended.promise;
+  }
+
+  describe(): HeldGroup {
+    const { group, epoch, localRanks } = this.formation;
+    const ready = this.#state.kind === 'ready';
+    return { group, epoch, ranks: [...localRanks], leader: this.isLeader, ready, status: this.desk?.status };
+  }
+
+  #createDesk(send: Team['send']): LeaderDesk {
+    const { group, epoch } = this.formation;
+    const { workerIncarnation, limits, clock, publish, onStep } = this.#context;
+    return new LeaderDesk({ group, epoch, workerIncarnation, limits, clock, send, publish, onStep });
+  }
+
+  #onExit(error: TriremeError): void {
+    const { group, epoch } = this.formation;
+    this.#context.log.error({ group, epoch, code: error.code, reason: error.message }, 'the team exited');
+    void this.end(error);
+  }
+
+  #becomeReady(team: Team, desk: LeaderDesk | undefined): void {
+    assert(this.#state.kind === 'forming', `${this.#state.kind} cannot become ready`);
+    this.#state = { kind: 'ready', team, desk };
+  }
+
+  #becomeEnding({ team, desk }: Extract<State, { kind: 'ready' }>, reason: TriremeError): void {
+    this.#state = { kind: 'ending' };
+    desk?.close(reason);
+    team.stop().then(
+      () => this.#becomeEnded('ending'),
+      (error) => this.#ended.reject(error),
+    );
+  }
+
+  #becomeEnded(from: State['kind']): void {
+    assert(this.#state.kind === from, `${this.#state.kind} cannot become ended as if it were ${from}`);
+    this.#state = { kind: 'ended' };
+    this.#ended.resolve();
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * A leader's dealings with one router incarnation: its attempts, its frames and its session while it has one. Frames are
+ * counted without gaps as long as the leader remembers the router, over all its sessions.
+ *
+ * A session that breaks takes its attempts with it: the router has ended their streams, and nobody else can ask for them.
+ */
+import { TriremeError } from '#platform/errors.ts';
+import type { EngineStatus } from '#proto/control.ts';
+import type { EngineAnswer } from '#proto/rank.ts';
+import { Frame, type FrameEntry, type LeaderMessage, type RouterMessage, type Submit } from '#proto/worker.ts';
+import { AttemptBook } from './attempt-book.ts';
+import type { CommandOutbox } from './command-outbox.ts';
+import type { WorkerLimits } from './limits.ts';
+
+/** The way back to a router while its session lasts. */
+export interface SessionLink {
+  send(message: LeaderMessage): void;
+  /** False while the router has not read what was sent: what can wait should. */
+  readonly keepsUp: boolean;
+  /** Ends the session with this error. The desk has let go of it already. */
+  end(error: TriremeError): void;
+}
+
+export interface DeskContext {
+  readonly group: string;
+  readonly epoch: number;
+  readonly workerIncarnation: string;
+  readonly limits: WorkerLimits;
+  readonly outbox: CommandOutbox;
+  publish(routerIncarnation: string, frame: Uint8Array): void;
+  /** Why no submit is taken just now; undefined when one is. */
+  refusal(): TriremeError | undefined;
+  engineStatus(): EngineStatus;
+}
+
+export class RouterDesk {
+  readonly incarnation: string;
+  /** This router's number in what passes between the main thread and rank 0. */
+  readonly owner: number;
+  #link: SessionLink | undefined;
+  #lastFrame = 0;
+  readonly #book: AttemptBook;
+  readonly #context: DeskContext;
+
+  constructor(incarnation: string, owner: number, context: DeskContext) {
+    this.incarnation = incarnation;
+    this.owner = owner;
+    this.#context = context;
+    this.#book = new AttemptBook(context.limits);
+  }
+
+  get hasSession(): boolean {
+    return this.#link !== undefined;
+  }
+
+  get runningCount(): number {
+    return this.#book.runningCount;
+  }
+
+  get unacknowledgedCount(): number {
+    return this.#book.endedCount;
+  }
+
+  /** A router that says Hello again has lost its earlier session, even if its end has not been seen here yet. */
+  openSession(link: SessionLink): void {
+    const earlier = this.#link;
+    this.leave();
+    earlier?.end(new TriremeError('CANCELLED', `router ${this.incarnation} opened a newer session`));
+    this.#link = link;
+    const { group, epoch, workerIncarnation } = this.#context;
+    link.send({ message: { $case: 'welcome', value: { group, epoch, workerIncarnation } } });
+    this.sendStatus();
+  }
+
+  /** The session of this link is over; an older link than the present one means nothing. */
+  onBreak(link: SessionLink): void {
+    if (link === this.#link) this.leave();
+  }
+
+  /** Lets go of the session and cancels what it carried. */
+  leave(): void {
+    this.#link = undefined;
+    for (const { requestId, attempt } of this.#book.runningAttempts()) {
+      this.#context.outbox.cancel({ owner: this.owner, requestId, attempt, choices: [] });
+    }
+    this.#book.clear();
+  }
+
+  onMessage({ message }: RouterMessage): void {
+    switch (message?.$case) {
+      case 'submit':
+        return this.#onSubmit(message.value);
+      case 'cancel': {
+        const { requestId, attempt, choices } = message.value;
+        if (!this.#book.cancel(requestId, attempt, choices)) return;
+        return this.#context.outbox.cancel({ owner: this.owner, requestId, attempt, choices });
+      }
+      case 'acknowledge':
+        return this.#book.acknowledge(message.value.requestId, message.value.attempt);
+      default:
+        return this.endSession(new TriremeError('INVALID_ARGUMENT', 'a session takes one Hello, then work for it'));
+    }
+  }
+
+  onAnswer({ requestId, attempt, refusalCode, refusalMessage }: EngineAnswer): void {
+    if (!this.#book.has(requestId, attempt)) return;
+    if (refusalCode === '') return this.#send({ $case: 'accepted', value: { requestId, attempt } });
+    this.#book.forget(requestId, attempt);
+    this.#refuse(requestId, attempt, refusalCode, refusalMessage);
+  }
+
+  /** One frame for what one step brought; a status at once when that ended an attempt. Returns the tokens delivered. */
+  onEntries(step: number, entries: readonly FrameEntry[]): number {
+    let ended = false;
+    let tokens = 0;
+    const wanted = entries.filter((entry) => {
+      const outcome = this.#book.take(entry);
+      ended ||= outcome === 'ended';
+      if (outcome !== 'unknown') tokens += entry.tokenIds.length;
+      return outcome !== 'unknown';
+    });
+    if (wanted.length > 0) this.#publish(step, wanted);
+    if (ended) this.sendStatus();
+    return tokens;
+  }
+
+  sendStatus(): void {
+    const { epoch, engineStatus } = this.#context;
+    this.#send({ $case: 'status', value: { epoch, lastFrame: this.#lastFrame, engine: engineStatus() } });
+  }
+
+  /** The regular status: left out while the router lags, for the next one says more. */
+  tick(): void {
+    if (this.#link?.keepsUp) this.sendStatus();
+  }
+
+  /** The team is over: every attempt ends with an error in a last frame, then the session ends with it too. */
+  fail(step: number, error: TriremeError): void {
+    const entries = this.#book.failAll(error);
+    if (entries.length > 0) this.#publish(step, entries);
+    this.sendStatus();
+    this.endSession(error);
+  }
+
+  endSession(error: TriremeError): void {
+    const link = this.#link;
+    this.leave();
+    link?.end(error);
+  }
+
+  #onSubmit(submit: Submit): void {
+    const { requestId, attempt } = submit;
+    const { outbox } = this.#context;
+    const refusal = this.#refusalOf(submit);
+    if (refusal) return this.#refuse(requestId, attempt, refusal.code, refusal.message);
+    if (!outbox.submit(this.owner, submit)) {
+      return this.#refuse(requestId, attempt, 'NO_ROOM', 'the engine has not read its commands yet');
+    }
+    this.#book.open(submit);
+  }
+
+  #refusalOf({ requestId, attempt, epoch }: Submit): TriremeError | undefined {
+    const { limits, refusal } = this.#context;
+    if (epoch !== this.#context.epoch) {
+      return new TriremeError('STALE_EPOCH', `submitted for epoch ${epoch}, this is ${this.#context.epoch}`);
+    }
+    if (this.#book.has(requestId, attempt)) {
+      return new TriremeError('INVALID_ARGUMENT', `attempt ${attempt} of ${requestId} is here already`);
+    }
+    if (this.#book.runningCount >= limits.runningAttemptsMax) {
+      return new TriremeError('NO_ROOM', `${limits.runningAttemptsMax} attempts of this router run here`);
+    }
+    return refusal();
+  }
+
+  #refuse(requestId: string, attempt: number, code: string, message: string): void {
+    this.#send({ $case: 'refused', value: { requestId, attempt, code, message } });
+  }
+
+  #publish(step: number, entries: FrameEntry[]): void {
+    const { group, epoch, publish } = this.#context;
+    this.#lastFrame++;
+    const sequence = this.#lastFrame;
+    const frame = Frame.encode({ group, epoch, sequence, step, routerIncarnation: this.incarnation, entries });
+    publish(this.incarnation, frame.finish());
+  }
+
+  #send(message: LeaderMessage['message']): void {
+    this.#link?.send({ message });
+  }
+}

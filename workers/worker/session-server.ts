@@ -1,0 +1,64 @@
+/** Worker.Session over gRPC: the first message decides which desk, then messages pass through until either side is gone. */
+import type { Clock } from '#platform/clock.ts';
+import { TriremeError } from '#platform/errors.ts';
+import { type RpcBidiCall, type RpcService, implement } from '#platform/rpc.ts';
+import { type Hello, type LeaderMessage, type RouterMessage, WorkerService } from '#proto/worker.ts';
+import type { HeldGroups } from './held-groups.ts';
+import type { WorkerLimits } from './limits.ts';
+import type { RouterDesk, SessionLink } from './router-desk.ts';
+
+type SessionCall = RpcBidiCall<RouterMessage, LeaderMessage>;
+type Requests = AsyncIterator<RouterMessage>;
+
+export interface SessionServerOptions {
+  readonly groups: HeldGroups;
+  readonly limits: WorkerLimits;
+  readonly clock: Clock;
+}
+
+export function sessionService(options: SessionServerOptions): RpcService {
+  return implement(WorkerService, { session: (call) => serveSession(call, options) });
+}
+
+async function serveSession(call: SessionCall, { groups, limits, clock }: SessionServerOptions): Promise<void> {
+  const requests = call.requests[Symbol.asyncIterator]();
+  const { routerIncarnation, group, epoch } = await readHello(requests, limits, clock);
+  const ended = Promise.withResolvers<never>();
+  const link: SessionLink = {
+    send: (message) => void call.send(message),
+    get keepsUp() {
+      return call.pendingCount === 0;
+    },
+    end: ended.reject,
+  };
+  const router = groups.deskOf(group, epoch).open(routerIncarnation, link);
+  try {
+    await Promise.race([passOn(requests, router), ended.promise]);
+  } finally {
+    router.onBreak(link);
+  }
+}
+
+async function readHello(requests: Requests, { helloTimeoutMs }: WorkerLimits, clock: Clock): Promise<Hello> {
+  const late = Promise.withResolvers<never>();
+  const cancel = clock.after(helloTimeoutMs, () =>
+    late.reject(new TriremeError('DEADLINE_EXCEEDED', `no Hello within ${helloTimeoutMs} ms`)),
+  );
+  try {
+    const { value, done } = await Promise.race([requests.next(), late.promise]);
+    if (!done && value.message?.$case === 'hello' && value.message.value.routerIncarnation !== '') {
+      return value.message.value;
+    }
+    throw new TriremeError('INVALID_ARGUMENT', 'a session opens with a Hello that names the router');
+  } finally {
+    cancel();
+  }
+}
+
+async function passOn(requests: Requests, router: RouterDesk): Promise<void> {
+  for (;;) {
+    const { value, done } = await requests.next();
+    if (done) return;
+    router.onMessage(value);
+  }
+}
