@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { EmbeddedBus } from './bus-embedded.ts';
-import { EmbeddedStore } from './store-embedded.ts';
 import type { WatchEvent } from './store.ts';
+import { EmbeddedStore } from './store-embedded.ts';
 
 const one = new Uint8Array([1]);
 

@@ -12,7 +12,7 @@ interface CodeFacts {
 }
 
 /** grpc codes: 1 CANCELLED, 2 UNKNOWN, 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 8 RESOURCE_EXHAUSTED,
- * 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE. Exit codes follow sysexits.h where one fits. */
+ * 9 FAILED_PRECONDITION, 12 UNIMPLEMENTED, 13 INTERNAL, 14 UNAVAILABLE. Exit codes follow sysexits.h where one fits. */
 export const errorCodes = {
   // What the caller sent.
   INVALID_ARGUMENT: { grpc: 3, http: 400, exit: 64 },
@@ -21,6 +21,8 @@ export const errorCodes = {
   MESSAGE_TOO_LARGE: { grpc: 8, http: 413, exit: 64 },
   CANCELLED: { grpc: 1, http: 499, exit: 130 },
   DEADLINE_EXCEEDED: { grpc: 4, http: 504, exit: 75 },
+  UNIMPLEMENTED: { grpc: 12, http: 501, exit: 76 },
+  SLOW_CONSUMER: { grpc: 8, http: 429, exit: 75 },
   // What an operator set up.
   INVALID_CONFIG: { grpc: 9, http: 500, exit: 78 },
   PORT_IN_USE: { grpc: 9, http: 500, exit: 78 },

@@ -1,6 +1,6 @@
 /** The life of a process: start, ready, drain, stop. Resources end in reverse order; the exit status says why. */
 import { type Clock, systemClock } from './clock.ts';
-import { TriremeError, errorCodes } from './errors.ts';
+import { errorCodes, TriremeError } from './errors.ts';
 import type { Logger } from './log.ts';
 
 export type LifecycleState = 'starting' | 'ready' | 'draining' | 'stopped';

@@ -1,5 +1,5 @@
 /** Structured logs: one JSON object a line on stderr. The only importer of pino. */
-import { type Logger as PinoLogger, destination, pino } from 'pino';
+import { destination, type Logger as PinoLogger, pino } from 'pino';
 
 export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error' | 'fatal'> & {
   /** A logger whose lines carry the component's name. */
