@@ -74,13 +74,13 @@ module.exports = {
       'node_modules/(koffi|onnxruntime-node)',
       '^workers/runtime/ort-api[.]ts$',
     ),
-    only('etcd3', 'The only door to etcd.', 'node_modules/etcd3', '^services/platform/store-etcd(-[a-z]+)?[.]ts$'),
+    only('etcd3', 'The only door to etcd.', 'node_modules/etcd3', '^services/platform/store-etcd[a-z-]*[.]ts$'),
     only('nats', 'The only door to NATS.', 'node_modules/nats', '^services/platform/bus-nats[.]ts$'),
     only(
       'grpc',
       'gRPC servers and channels are made in one place.',
       'node_modules/(@grpc|grpc-health-check)',
-      '^services/platform/rpc(-[a-z]+)?[.]ts$',
+      '^services/platform/rpc[a-z-]*[.]ts$',
     ),
     only(
       'huggingface',

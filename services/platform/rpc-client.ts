@@ -15,7 +15,7 @@ import type { RpcMethod } from './rpc-service.ts';
 import { errorFromStatus } from './rpc-status.ts';
 
 // grpc-js writes to the console what reaches us as errors anyway. GRPC_VERBOSITY brings it back for debugging.
-if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NONE);
+if (process.env.GRPC_VERBOSITY === undefined) setLogVerbosity(logVerbosity.NONE);
 
 export interface RpcClientOptions {
   /** Default 16 MiB; longer messages end their call with MESSAGE_TOO_LARGE. */
