@@ -1,0 +1,58 @@
+/** The controller as a process part: campaigns, leads while elected, and answers health checks. */
+import type { Clock } from '#platform/clock.ts';
+import { TriremeError } from '#platform/errors.ts';
+import type { Logger } from '#platform/log.ts';
+import type { RandomSource } from '#platform/random.ts';
+import { startRpcServer } from '#platform/rpc.ts';
+import type { Store } from '#platform/store.ts';
+import { runElection } from './election.ts';
+import { type ControllerLimits, defaultControllerLimits } from './limits.ts';
+import { reconcile } from './reconcile.ts';
+import { WorkerClient } from './worker-client.ts';
+
+export interface ControllerConfig {
+  /** host:port of the gRPC health service; left out: none. */
+  readonly listen?: string | undefined;
+  readonly limits?: Partial<ControllerLimits> | undefined;
+}
+
+export interface ControllerOptions {
+  readonly config: ControllerConfig;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly log: Logger;
+}
+
+export interface RunningController {
+  /** host:port of the health service. */
+  readonly address: string | undefined;
+  /** Resigns: another controller may lead at once. Groups serve on. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Several may run against one store; one leads. Errors: PORT_IN_USE, INVALID_CONFIG. The store may be away at start. */
+export async function startController(options: ControllerOptions): Promise<RunningController> {
+  const { config, store, clock, random } = options;
+  const log = options.log.component('controller');
+  const limits = { ...defaultControllerLimits, ...config.limits };
+  const health =
+    config.listen === undefined ? undefined : await startRpcServer({ listen: config.listen, services: [], log, clock });
+  const address = health?.address;
+  const stopping = new AbortController();
+  const workers = new WorkerClient();
+  const election = runElection(
+    { store, clock, log, record: { controller: random.id(), address: address ?? '' }, ...limits },
+    (leadership) => reconcile({ store, workers, clock, random, log, limits }, leadership),
+    stopping.signal,
+  );
+  return {
+    address,
+    stop: async () => {
+      stopping.abort(new TriremeError('CANCELLED', 'the controller stops'));
+      await election;
+      workers.close();
+      await health?.stop();
+    },
+  };
+}
