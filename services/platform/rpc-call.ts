@@ -1,4 +1,5 @@
 /** A running call on the server: what a handler holds, wrapped around what grpc-js gives. */
+import { on } from 'node:events';
 import type { Metadata, ServerDuplexStream, ServerWritableStream, StatusObject } from '@grpc/grpc-js';
 import { systemClock } from './clock.ts';
 import { TriremeError } from './errors.ts';
@@ -149,6 +150,9 @@ export class StreamServerCall extends ServerCall implements RpcStreamCall<unknow
   }
 }
 
+/** Messages of a client that are read ahead of the handler; beyond it the connection's own flow control holds them back. */
+const readAheadMax = 64;
+
 export class BidiServerCall extends StreamServerCall implements RpcBidiCall<unknown, unknown> {
   readonly #duplex: ServerDuplexStream<unknown, unknown>;
 
@@ -162,9 +166,12 @@ export class BidiServerCall extends StreamServerCall implements RpcBidiCall<unkn
   }
 
   async *#read(): AsyncGenerator<unknown> {
+    // Not the stream's own iterator: that destroys the stream on an error event, and with it the status that sendError()
+    // is about to send while somebody reads. Whoever stops reading may still write, too.
+    const limits = { highWaterMark: readAheadMax, lowWaterMark: readAheadMax / 2 };
+    const messages = on(this.#duplex, 'data', { close: ['end'], signal: this.signal, ...limits });
     try {
-      // A handler that stops reading may still want to write.
-      yield* this.#duplex.iterator({ destroyOnReturn: false });
+      for await (const [message] of messages) yield message;
     } catch (error) {
       throw this.signal.aborted ? this.signal.reason : error;
     }
