@@ -1,6 +1,6 @@
 /** WorkerControl over gRPC: what the controller asks, passed to the held groups. */
 import { TriremeError } from '#platform/errors.ts';
-import { type RpcService, type RpcStreamCall, implement } from '#platform/rpc.ts';
+import { implement, type RpcService, type RpcStreamCall } from '#platform/rpc.ts';
 import { type FormProgress, FormStage, WorkerControlService } from '#proto/control.ts';
 import type { WorkerRecord } from '#proto/records.ts';
 import type { HeldGroups } from './held-groups.ts';

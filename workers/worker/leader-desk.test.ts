@@ -5,7 +5,7 @@ import { type EngineCommand, EngineReport } from '#proto/rank.ts';
 import { Frame, FrameEntry, type LeaderMessage, type RouterMessage, Submit } from '#proto/worker.ts';
 import { ManualClock } from '../../test/fakes/manual-clock.ts';
 import { LeaderDesk } from './leader-desk.ts';
-import { type WorkerLimits, defaultLimits } from './limits.ts';
+import { defaultLimits, type WorkerLimits } from './limits.ts';
 import type { RouterDesk, SessionLink } from './router-desk.ts';
 
 class RecordingLink implements SessionLink {

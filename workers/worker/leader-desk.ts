@@ -8,7 +8,7 @@ import { EngineStatus } from '#proto/control.ts';
 import type { EngineCommand, EngineReport, EngineReportEntry } from '#proto/rank.ts';
 import type { FrameEntry } from '#proto/worker.ts';
 import { CommandOutbox } from './command-outbox.ts';
-import { type WorkerLimits, statusIntervalMs } from './limits.ts';
+import { statusIntervalMs, type WorkerLimits } from './limits.ts';
 import { type DeskContext, RouterDesk, type SessionLink } from './router-desk.ts';
 
 export interface LeaderDeskOptions {

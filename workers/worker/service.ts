@@ -7,10 +7,10 @@ import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { RandomSource } from '#platform/random.ts';
-import { startRpcServer } from '#platform/rpc.ts';
-import type { Store } from '#platform/store.ts';
+import { type RpcServer, startRpcServer } from '#platform/rpc.ts';
+import type { Store, Watch } from '#platform/store.ts';
 import { frameSubject } from '#proto/keys.ts';
-import { WorkerRecord } from '#proto/records.ts';
+import type { WorkerRecord } from '#proto/records.ts';
 import type { WorkerConfig } from './config.ts';
 import { controlService } from './control-server.ts';
 import { HeldGroups } from './held-groups.ts';
@@ -18,4 +18,130 @@ import { defaultLimits } from './limits.ts';
 import { watchPlacement } from './placement-watch.ts';
 import { Registration } from './registration.ts';
 import { sessionService } from './session-server.ts';
-import type { OpenTeams, StuckHandler } from './team-port.ts';
+import type { OpenTeams, StuckHandler, TeamHost } from './team-port.ts';
+
+export interface WorkerOptions {
+  readonly config: WorkerConfig;
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly log: Logger;
+  readonly openTeams: OpenTeams;
+  /** See StuckHandler: must end the process. */
+  readonly onStuck: StuckHandler;
+}
+
+export interface RunningWorker {
+  /** host:port of the gRPC server. */
+  readonly address: string;
+  readonly record: WorkerRecord;
+  /** Takes no new work, and resolves when the running requests have ended or drainMs have passed. */
+  drain(): Promise<void>;
+  /** Ends what still runs with UNAVAILABLE, and everything else. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Errors: PORT_IN_USE, INVALID_CONFIG, STORE_UNAVAILABLE. */
+export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
+  const { config, random, openTeams, onStuck } = options;
+  const teams = await openTeams(config.rankListen, onStuck);
+  const worker = new Worker(options, teams, { id: config.id || random.id(), incarnation: random.id() });
+  try {
+    await worker.start();
+  } catch (error) {
+    await worker.stop();
+    throw error;
+  }
+  return worker;
+}
+
+class Worker implements RunningWorker {
+  #record: WorkerRecord;
+  #server: RpcServer | undefined;
+  #registration: Registration | undefined;
+  #watch: Watch | undefined;
+  #stopped: Promise<void> | undefined;
+  readonly #groups: HeldGroups;
+  readonly #teams: TeamHost;
+  readonly #options: WorkerOptions;
+
+  constructor(options: WorkerOptions, teams: TeamHost, { id, incarnation }: { id: string; incarnation: string }) {
+    const { config, bus, clock, log } = options;
+    const { rankCapacity, memoryBytes } = config;
+    this.#options = options;
+    this.#teams = teams;
+    const rankAddress = advertised(teams.rankAddress, config);
+    this.#record = { id, incarnation, address: '', rankAddress, rankCapacity, memoryBytes };
+    this.#groups = new HeldGroups({
+      workerId: id,
+      workerIncarnation: incarnation,
+      rankCapacity,
+      teams,
+      limits: defaultLimits,
+      clock,
+      log,
+      publish: (router, frame) => bus.publish(frameSubject(router), frame),
+      onStep: () => {},
+    });
+  }
+
+  get address(): string {
+    return this.#record.address;
+  }
+
+  get record(): WorkerRecord {
+    return this.#record;
+  }
+
+  async start(): Promise<void> {
+    const { config, store, clock, log } = this.#options;
+    const groups = this.#groups;
+    this.#server = await startRpcServer({
+      listen: config.listen,
+      services: [
+        controlService({ groups, worker: () => this.#record }),
+        sessionService({ groups, limits: defaultLimits, clock }),
+      ],
+      log,
+    });
+    this.#record = { ...this.#record, address: advertised(this.#server.address, config) };
+    this.#watch = watchPlacement(store, (record) => groups.onPlacement(record));
+    this.#registration = new Registration({ store, record: this.#record, leaseTtlMs: config.leaseTtlMs, clock, log });
+    await this.#registration.start();
+    const { id, incarnation, address, rankAddress } = this.#record;
+    log.info({ id, incarnation, address, rankAddress }, 'the worker is registered');
+  }
+
+  async drain(): Promise<void> {
+    const { clock, config, log } = this.#options;
+    this.#server?.setServing(false);
+    await this.#registration?.release();
+    const ended = new AbortController();
+    const late = clock.sleep(config.drainMs, ended.signal).then(
+      () => log.warn({ drainMs: config.drainMs }, 'requests still run at the end of the drain'),
+      () => {}, // The requests ended before.
+    );
+    await Promise.race([this.#groups.drain(), late]);
+    ended.abort();
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /** Sessions and attempts first, so that routers hear a reason; what the ranks need last. */
+  async #stop(): Promise<void> {
+    await this.#registration?.release();
+    await this.#watch?.close();
+    await this.#groups.stop(new TriremeError('UNAVAILABLE', `worker ${this.#record.id} stops`));
+    await this.#server?.stop();
+    await this.#teams.close();
+  }
+}
+
+/** The bound address with the host by which others reach it. */
+function advertised(address: string, { advertiseHost }: WorkerConfig): string {
+  return advertiseHost ? `${advertiseHost}${address.slice(address.lastIndexOf(':'))}` : address;
+}

@@ -1,7 +1,7 @@
 /** Worker.Session over gRPC: the first message decides which desk, then messages pass through until either side is gone. */
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
-import { type RpcBidiCall, type RpcService, implement } from '#platform/rpc.ts';
+import { implement, type RpcBidiCall, type RpcService } from '#platform/rpc.ts';
 import { type Hello, type LeaderMessage, type RouterMessage, WorkerService } from '#proto/worker.ts';
 import type { HeldGroups } from './held-groups.ts';
 import type { WorkerLimits } from './limits.ts';

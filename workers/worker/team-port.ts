@@ -54,3 +54,6 @@ export interface TeamHost {
   start(formation: TeamFormation, events: TeamEvents, signal: AbortSignal): Promise<Team>;
   close(): Promise<void>;
 }
+
+/** Makes a host whose ranks listen at `listen` (host:port, port 0: any free one). Errors: PORT_IN_USE, INVALID_CONFIG. */
+export type OpenTeams = (listen: string, onStuck: StuckHandler) => Promise<TeamHost>;
