@@ -125,7 +125,7 @@ export interface SamplingParams {
     | undefined;
   /** absent: drawn by the router, so that an attempt can be repeated */
   seed?:
-    | number
+    | string
     | undefined;
   /** [-2, 2]; subtracted once from tokens generated before */
   presencePenalty?:
@@ -772,7 +772,7 @@ export const SamplingParams: MessageFns<SamplingParams> = {
               break;
             }
 
-            message.seed = longToNumber(reader.uint64());
+            message.seed = reader.uint64().toString();
             continue;
           }
           case 6: {
@@ -895,7 +895,7 @@ export const SamplingParams: MessageFns<SamplingParams> = {
         : isSet(object.min_p)
         ? globalThis.Number(object.min_p)
         : undefined,
-      seed: isSet(object.seed) ? globalThis.Number(object.seed) : undefined,
+      seed: isSet(object.seed) ? globalThis.String(object.seed) : undefined,
       presencePenalty: isSet(object.presencePenalty)
         ? globalThis.Number(object.presencePenalty)
         : isSet(object.presence_penalty)
@@ -956,7 +956,7 @@ export const SamplingParams: MessageFns<SamplingParams> = {
       obj.minP = floatToJson(message.minP);
     }
     if (message.seed !== undefined) {
-      obj.seed = Math.round(message.seed);
+      obj.seed = globalThis.String(message.seed);
     }
     if (message.presencePenalty !== undefined) {
       obj.presencePenalty = floatToJson(message.presencePenalty);
