@@ -1,0 +1,156 @@
+/** A Hugging Face folder, opened: its config, where its tensors lie, and their bytes by range. */
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { TriremeError } from '#platform/errors.ts';
+import { readModelSpec } from '../models/families.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { asIoError, isMissing } from './io-error.ts';
+import { readHeader, type StoredTensor } from './safetensors.ts';
+
+const singleFile = 'model.safetensors';
+const indexFile = 'model.safetensors.index.json';
+
+/** A tensor and the open file that holds it. */
+interface PlacedTensor extends StoredTensor {
+  readonly file: string;
+  readonly handle: FileHandle;
+}
+
+export class Checkpoint {
+  readonly folder: string;
+  readonly config: unknown;
+  readonly spec: ModelSpec;
+  /** Names of the files that were read, for provenance. */
+  readonly files: readonly string[];
+  readonly #handles: readonly FileHandle[];
+  readonly #tensors: ReadonlyMap<string, PlacedTensor>;
+
+  private constructor(folder: string, config: unknown, spec: ModelSpec, opened: OpenedTensors) {
+    this.folder = folder;
+    this.config = config;
+    this.spec = spec;
+    this.files = ['config.json', ...opened.files];
+    this.#handles = opened.handles;
+    this.#tensors = opened.tensors;
+  }
+
+  /**
+   * Close it after use. Errors: NOT_A_CHECKPOINT, INVALID_CHECKPOINT, UNKNOWN_FAMILY, TRUNCATED_FILE, MISSING_TENSOR
+   * (an index that names a tensor its file does not hold).
+   */
+  static async open(folder: string): Promise<Checkpoint> {
+    const config = await readJson(folder, 'config.json');
+    if (config === undefined) {
+      throw new TriremeError('NOT_A_CHECKPOINT', `${folder} has no config.json`, {
+        remedy: 'Name a folder with the files of a Hugging Face model',
+      });
+    }
+    const spec = readModelSpec(config);
+    return new Checkpoint(folder, config, spec, await openTensors(folder));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#handles.map((handle) => handle.close()));
+  }
+
+  get tensors(): Iterable<StoredTensor> {
+    return this.#tensors.values();
+  }
+
+  tensor(name: string): StoredTensor | undefined {
+    return this.#tensors.get(name);
+  }
+
+  /** Fills `target` with a tensor's bytes from `offset`. Errors: MISSING_TENSOR, TRUNCATED_FILE, IO_ERROR. */
+  async read(name: string, offset: number, target: Uint8Array): Promise<void> {
+    const tensor = this.#tensors.get(name);
+    if (!tensor) throw missingTensor(name);
+    let done = 0;
+    while (done < target.length) {
+      const { bytesRead } = await tensor.handle
+        .read(target, done, target.length - done, tensor.offset + offset + done)
+        .catch((cause: unknown) => {
+          throw asIoError(cause, `read ${tensor.file}`);
+        });
+      if (bytesRead === 0) throw new TriremeError('TRUNCATED_FILE', `${tensor.file} became shorter while it was read`);
+      done += bytesRead;
+    }
+  }
+}
+
+export function missingTensor(name: string): TriremeError {
+  return new TriremeError('MISSING_TENSOR', `the checkpoint has no tensor ${name}`, {
+    remedy: 'Fetch all files of the model; config.json must belong to these weights',
+  });
+}
+
+/** The parsed file, or undefined when it is not there. Errors: INVALID_CHECKPOINT, IO_ERROR. */
+export async function readJson(folder: string, file: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path.join(folder, file), 'utf8');
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw asIoError(cause, `read ${file}`);
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new TriremeError('INVALID_CHECKPOINT', `${file} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+interface OpenedTensors {
+  readonly files: readonly string[];
+  readonly handles: readonly FileHandle[];
+  readonly tensors: ReadonlyMap<string, PlacedTensor>;
+}
+
+async function openTensors(folder: string): Promise<OpenedTensors> {
+  const index = await readJson(folder, indexFile);
+  const homes = index === undefined ? undefined : readWeightMap(index);
+  const names = homes === undefined ? [singleFile] : [...new Set(homes.values())].sort();
+  const handles: FileHandle[] = [];
+  try {
+    const tensors = new Map<string, PlacedTensor>();
+    for (const file of names) {
+      const handle = await openFile(folder, file);
+      handles.push(handle);
+      for (const tensor of await readHeader(handle, file)) {
+        if (!homes || homes.get(tensor.name) === file) tensors.set(tensor.name, { ...tensor, file, handle });
+      }
+    }
+    const lost = [...(homes?.keys() ?? [])].find((name) => !tensors.has(name));
+    if (lost !== undefined) throw missingTensor(lost);
+    return { files: homes === undefined ? names : [indexFile, ...names], handles, tensors };
+  } catch (cause) {
+    await Promise.all(handles.map((handle) => handle.close()));
+    throw cause;
+  }
+}
+
+/** Tensor name to file name. */
+function readWeightMap(index: unknown): ReadonlyMap<string, string> {
+  const map: unknown = (index as { weight_map?: unknown } | null)?.weight_map;
+  const entries = typeof map === 'object' && map !== null ? Object.entries(map) : [];
+  const isPlainName = (file: unknown): file is string => typeof file === 'string' && path.basename(file) === file;
+  if (entries.length === 0 || !entries.every(([, file]) => isPlainName(file))) {
+    throw new TriremeError(
+      'INVALID_CHECKPOINT',
+      `${indexFile}: weight_map does not map tensors to files of this folder`,
+    );
+  }
+  return new Map(entries);
+}
+
+async function openFile(folder: string, file: string): Promise<FileHandle> {
+  try {
+    return await open(path.join(folder, file));
+  } catch (cause) {
+    if (!isMissing(cause)) throw asIoError(cause, `open ${file}`);
+    throw new TriremeError('NOT_A_CHECKPOINT', `${folder} has no ${file}`, {
+      remedy: 'Fetch all files of the model, in safetensors form',
+      cause,
+    });
+  }
+}

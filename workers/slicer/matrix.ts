@@ -1,0 +1,95 @@
+/**
+ * A rank's matrix, described: rectangles of stored tensors one below the other, then rows of zeros. Reading it never
+ * holds more than a chunk of rows.
+ */
+import { assert } from '#platform/assert.ts';
+import type { Range } from '../models/shard.ts';
+import type { Checkpoint } from './checkpoint.ts';
+import { floatBytes, isFloatType, widen } from './widen.ts';
+
+/** Stored bytes that are read at a time, and always at least one row. */
+const chunkBytes = 4 << 20;
+
+/** Of a stored matrix [rows, columns], or of a vector, which counts as one column. */
+export interface Rectangle {
+  readonly tensor: string;
+  readonly rows: Range;
+  readonly columns: Range;
+}
+
+export interface Matrix {
+  readonly parts: readonly Rectangle[];
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** `rows` beyond those of the parts are zeros. */
+export function stack(parts: readonly Rectangle[], rows?: number): Matrix {
+  const columns = parts[0]?.columns.count ?? 0;
+  assert(columns > 0 && parts.every((part) => part.columns.count === columns), 'stacked parts are equally wide');
+  const filled = parts.reduce((sum, part) => sum + part.rows.count, 0);
+  assert(rows === undefined || rows >= filled, 'padding adds rows');
+  return { parts, rows: rows ?? filled, columns };
+}
+
+/** A whole vector as a matrix of one column. */
+export function vector(tensor: string, rows: Range): Matrix {
+  return stack([{ tensor, rows, columns: { first: 0, count: 1 } }]);
+}
+
+export class MatrixReader {
+  readonly #checkpoint: Checkpoint;
+  #raw = new ArrayBuffer(chunkBytes);
+  #values = new Float32Array(chunkBytes / 2);
+
+  constructor(checkpoint: Checkpoint) {
+    this.#checkpoint = checkpoint;
+  }
+
+  /** Calls `take` with the matrix's rows in order, some at a time; `values` [rows, columns] is valid during the call. */
+  async read(matrix: Matrix, take: (values: Float32Array, rows: number) => Promise<void>): Promise<void> {
+    let rows = 0;
+    for (const part of matrix.parts) {
+      await this.#readPart(part, take);
+      rows += part.rows.count;
+    }
+    const perChunk = Math.max(1, Math.floor(this.#values.length / matrix.columns));
+    while (rows < matrix.rows) {
+      const count = Math.min(perChunk, matrix.rows - rows);
+      await take(this.#valuesFor(count * matrix.columns).fill(0), count);
+      rows += count;
+    }
+  }
+
+  async #readPart(part: Rectangle, take: (values: Float32Array, rows: number) => Promise<void>): Promise<void> {
+    const stored = this.#checkpoint.tensor(part.tensor);
+    assert(stored && isFloatType(stored.dtype), `tensor ${part.tensor} was checked before it is read`);
+    const width = stored.shape[1] ?? 1;
+    const rowBytes = width * floatBytes[stored.dtype];
+    const perChunk = Math.max(1, Math.floor(chunkBytes / rowBytes));
+    const { columns } = part;
+    for (let done = 0; done < part.rows.count; done += perChunk) {
+      const rows = Math.min(perChunk, part.rows.count - done);
+      const raw = this.#rawFor(rows * rowBytes);
+      await this.#checkpoint.read(part.tensor, (part.rows.first + done) * rowBytes, raw);
+      const values = this.#valuesFor(rows * columns.count);
+      if (columns.count === width) widen(stored.dtype, this.#raw, 0, rows * width, values, 0);
+      else {
+        for (let row = 0; row < rows; row++) {
+          widen(stored.dtype, this.#raw, row * width + columns.first, columns.count, values, row * columns.count);
+        }
+      }
+      await take(values, rows);
+    }
+  }
+
+  #rawFor(bytes: number): Uint8Array {
+    if (this.#raw.byteLength < bytes) this.#raw = new ArrayBuffer(bytes);
+    return new Uint8Array(this.#raw, 0, bytes);
+  }
+
+  #valuesFor(count: number): Float32Array {
+    if (this.#values.length < count) this.#values = new Float32Array(count);
+    return this.#values.subarray(0, count);
+  }
+}

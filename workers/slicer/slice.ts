@@ -1,0 +1,95 @@
+/** From a Hugging Face folder to a package: check everything, then stream the weights, then put the folder in place. */
+import { copyFile, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import packageJson from '../../package.json' with { type: 'json' };
+import { type FileDigest, type Manifest, manifestFormat, type WeightFormat } from '../models/manifest.ts';
+import { refuseIllegalRankCount } from '../models/shard.ts';
+import { checkTensors } from './check-tensors.ts';
+import { Checkpoint } from './checkpoint.ts';
+import { findCompanions, readEndTokens } from './companions.ts';
+import { digestFile } from './digest.ts';
+import { asIoError } from './io-error.ts';
+import { MatrixReader } from './matrix.ts';
+import { Progress, type ProgressReport } from './progress.ts';
+import { describeQuantisation, describeSource } from './provenance.ts';
+import { planRank, type RankPlan } from './rank-plan.ts';
+import { RankWriter } from './rank-writer.ts';
+import { Staging } from './staging.ts';
+
+export interface SliceOptions {
+  /** Folder of the checkpoint. */
+  readonly model: string;
+  /** Folder of the package; a package that is there is replaced. */
+  readonly out: string;
+  readonly ranks: number;
+  readonly weights: WeightFormat;
+  /** Aborting it ends the work with CANCELLED within a fraction of a second. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (report: ProgressReport) => void;
+}
+
+/**
+ * Returns the manifest of the package that is now at `out`. On any error nothing new is there. Errors: those of Checkpoint,
+ * checkTensors and Staging; ILLEGAL_RANK_COUNT, MISSING_TOKENIZER, DISK_FULL, CANCELLED.
+ */
+export async function slice(options: SliceOptions): Promise<Manifest> {
+  const checkpoint = await Checkpoint.open(options.model);
+  try {
+    refuseIllegalRankCount(checkpoint.spec, options.ranks);
+    checkTensors(checkpoint);
+    const companions = await findCompanions(options.model);
+    const staging = await Staging.begin(options.out);
+    try {
+      const manifest = await writePackage(checkpoint, companions, staging.folder, options);
+      await staging.publish();
+      return manifest;
+    } catch (cause) {
+      await staging.discard();
+      throw asIoError(cause, `write the package ${options.out}`);
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function writePackage(
+  checkpoint: Checkpoint,
+  companions: readonly string[],
+  folder: string,
+  options: SliceOptions,
+): Promise<Manifest> {
+  const plans = Array.from({ length: options.ranks }, (_, rank) =>
+    planRank(checkpoint.spec, options.weights, rank, options.ranks),
+  );
+  const inputs = [...checkpoint.files, ...companions];
+  const progress = new Progress(await totalBytes(options.model, inputs, plans), options.signal, options.onProgress);
+  const inputDigests: FileDigest[] = [];
+  for (const file of inputs) inputDigests.push(await digestFile(options.model, file, progress));
+  const writer = new RankWriter(new MatrixReader(checkpoint), progress);
+  const files: FileDigest[] = [];
+  for (const plan of plans) files.push(...(await writer.write(folder, plan)));
+  for (const file of companions) {
+    await copyFile(path.join(options.model, file), path.join(folder, file));
+    files.push(...inputDigests.filter((digest) => digest.path === file));
+  }
+  const source = await describeSource(options.model);
+  const manifest: Manifest = {
+    format: manifestFormat,
+    name: path.basename(source.source),
+    tool: { name: 'trireme', version: packageJson.version },
+    spec: checkpoint.spec,
+    weights: options.weights,
+    provenance: { ...source, quantisation: describeQuantisation(options.weights), inputs: inputDigests },
+    files,
+    shards: plans.map(({ shard }) => shard),
+    endTokens: await readEndTokens(options.model, checkpoint.config),
+  };
+  await writeFile(path.join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`);
+  return manifest;
+}
+
+async function totalBytes(model: string, inputs: readonly string[], plans: readonly RankPlan[]): Promise<number> {
+  const sizes = await Promise.all(inputs.map((file) => stat(path.join(model, file))));
+  const read = sizes.reduce((sum, { size }) => sum + size, 0);
+  return read + plans.reduce((sum, { shard }) => sum + shard.weightBytes, 0);
+}

@@ -1,0 +1,98 @@
+/**
+ * A package comes into being in a hidden folder beside its place and is moved there when whole, so that a folder under
+ * the package's name is always complete. What a killed run left is removed by the next run for the same place.
+ */
+import { readFileSync } from 'node:fs';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { TriremeError } from '#platform/errors.ts';
+import { asIoError, isMissing } from './io-error.ts';
+
+/** Start time of a process in ticks since boot: with the number it names a process once and for all. */
+function startOf(pid: number | 'self'): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // Field 22, counted after the command's name, which may hold anything.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    // No such process, or no /proc: both mean that nobody can be shown to be at work.
+    return undefined;
+  }
+}
+
+function prefixFor(place: string): string {
+  return `.${path.basename(place)}.slicing-`;
+}
+
+function isAbandoned(name: string, prefix: string): boolean {
+  const [pid, start] = name.slice(prefix.length).split('-');
+  return Number(pid) === process.pid || startOf(Number(pid)) !== start;
+}
+
+export class Staging {
+  /** The package's final folder. */
+  readonly place: string;
+  /** Where to write it. */
+  readonly folder: string;
+
+  private constructor(place: string, folder: string) {
+    this.place = place;
+    this.folder = folder;
+  }
+
+  /**
+   * Clears leftovers and makes the folder. Errors: INVALID_ARGUMENT when something other than a package or an empty folder
+   * is at `place`; DISK_FULL, IO_ERROR.
+   */
+  static async begin(place: string): Promise<Staging> {
+    const target = path.resolve(place);
+    const parent = path.dirname(target);
+    const prefix = prefixFor(target);
+    try {
+      await refuseForeignFolder(target);
+      await mkdir(parent, { recursive: true });
+      const siblings = (await readdir(parent)).filter((name) => name.startsWith(prefix));
+      for (const name of siblings.filter((sibling) => isAbandoned(sibling, prefix))) {
+        await rm(path.join(parent, name), { recursive: true, force: true });
+      }
+      const folder = path.join(parent, `${prefix}${process.pid}-${startOf('self') ?? 0}`);
+      await mkdir(folder);
+      return new Staging(target, folder);
+    } catch (cause) {
+      throw asIoError(cause, `prepare ${place}`);
+    }
+  }
+
+  /** Puts the folder in its place, instead of a package that is there. Errors: IO_ERROR. */
+  async publish(): Promise<void> {
+    const replaced = path.join(this.folder, 'replaced');
+    try {
+      // An empty folder, or none, gives way to a rename; a full one must be moved first, into a folder that moves along.
+      await rename(this.place, replaced).catch((cause: unknown) => {
+        if (!isMissing(cause)) throw cause;
+      });
+      await rename(this.folder, this.place);
+      await rm(path.join(this.place, 'replaced'), { recursive: true, force: true });
+    } catch (cause) {
+      throw asIoError(cause, `move the package to ${this.place}`);
+    }
+  }
+
+  async discard(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+async function refuseForeignFolder(place: string): Promise<void> {
+  let entries: readonly string[];
+  try {
+    entries = await readdir(place);
+  } catch (cause) {
+    if (isMissing(cause)) return;
+    throw cause;
+  }
+  if (entries.length === 0 || entries.includes('manifest.json')) return;
+  throw new TriremeError('INVALID_ARGUMENT', `${place} is not empty and holds no package`, {
+    remedy: 'Name a new folder, or one that holds a package to replace',
+  });
+}

@@ -1,0 +1,58 @@
+/**
+ * Lays out a rank's weights.bin before a byte of it is written: every weight gets its range, in the order in which the
+ * writer will stream them.
+ */
+import type { ExternalRange } from '../models/onnx-graph.ts';
+import type { Matrix } from './matrix.ts';
+import { type Bits, blocksPerRow, bytesPerBlock } from './quantise.ts';
+
+export const weightsFile = 'weights.bin';
+
+/** A cache line, and what vector loads like. */
+export const weightAlignment = 64;
+
+export type PlannedWeight =
+  | { readonly kind: 'float'; readonly matrix: Matrix; readonly values: ExternalRange }
+  | {
+      readonly kind: 'blocks';
+      readonly bits: Bits;
+      readonly matrix: Matrix;
+      readonly values: ExternalRange;
+      readonly scales: ExternalRange;
+    };
+
+function align(offset: number): number {
+  return Math.ceil(offset / weightAlignment) * weightAlignment;
+}
+
+export class WeightLayout {
+  readonly weights: PlannedWeight[] = [];
+  #end = 0;
+
+  /** Size of the file so far. */
+  get bytes(): number {
+    return this.#end;
+  }
+
+  /** A float32 matrix, row by row. */
+  float(matrix: Matrix): ExternalRange {
+    const values = this.#take(matrix.rows * matrix.columns * Float32Array.BYTES_PER_ELEMENT);
+    this.weights.push({ kind: 'float', matrix, values });
+    return values;
+  }
+
+  /** A matrix in blocks for MatMulNBits. */
+  blocks(matrix: Matrix, bits: Bits): { readonly values: ExternalRange; readonly scales: ExternalRange } {
+    const count = matrix.rows * blocksPerRow(matrix.columns);
+    const values = this.#take(count * bytesPerBlock(bits));
+    const scales = this.#take(count * Float32Array.BYTES_PER_ELEMENT);
+    this.weights.push({ kind: 'blocks', bits, matrix, values, scales });
+    return { values, scales };
+  }
+
+  #take(length: number): ExternalRange {
+    const offset = align(this.#end);
+    this.#end = offset + length;
+    return { location: weightsFile, offset, length };
+  }
+}
