@@ -35,7 +35,7 @@ export class Checkpoint {
   }
 
   /**
-   * Close it after use. Errors: NOT_A_CHECKPOINT, INVALID_CHECKPOINT, UNKNOWN_FAMILY, TRUNCATED_FILE, MISSING_TENSOR
+   * Dispose of it after use. Errors: NOT_A_CHECKPOINT, INVALID_CHECKPOINT, UNKNOWN_FAMILY, TRUNCATED_FILE, MISSING_TENSOR
    * (an index that names a tensor its file does not hold).
    */
   static async open(folder: string): Promise<Checkpoint> {
@@ -49,7 +49,7 @@ export class Checkpoint {
     return new Checkpoint(folder, config, spec, await openTensors(folder));
   }
 
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#handles.map((handle) => handle.close()));
   }
 

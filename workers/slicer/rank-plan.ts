@@ -23,7 +23,7 @@ export interface RankPlan {
  * How a format stores the large matrices. A float checkpoint has no faster form than float32 on CPU, and widening is
  * exact, so `native` and `fp32` are the same bytes for it.
  */
-const matrixFormats: Readonly<Record<WeightFormat, PiecePlan['format']>> = {
+export const matrixFormats: Readonly<Record<WeightFormat, PiecePlan['format']>> = {
   native: 'float',
   fp32: 'float',
   int8: 8,

@@ -33,22 +33,18 @@ export interface SliceOptions {
  * checkTensors and Staging; ILLEGAL_RANK_COUNT, MISSING_TOKENIZER, DISK_FULL, CANCELLED.
  */
 export async function slice(options: SliceOptions): Promise<Manifest> {
-  const checkpoint = await Checkpoint.open(options.model);
+  await using checkpoint = await Checkpoint.open(options.model);
+  refuseIllegalRankCount(checkpoint.spec, options.ranks);
+  checkTensors(checkpoint);
+  const companions = await findCompanions(options.model);
+  const staging = await Staging.begin(options.out);
   try {
-    refuseIllegalRankCount(checkpoint.spec, options.ranks);
-    checkTensors(checkpoint);
-    const companions = await findCompanions(options.model);
-    const staging = await Staging.begin(options.out);
-    try {
-      const manifest = await writePackage(checkpoint, companions, staging.folder, options);
-      await staging.publish();
-      return manifest;
-    } catch (cause) {
-      await staging.discard();
-      throw asIoError(cause, `write the package ${options.out}`);
-    }
-  } finally {
-    await checkpoint.close();
+    const manifest = await writePackage(checkpoint, companions, staging.folder, options);
+    await staging.publish();
+    return manifest;
+  } catch (cause) {
+    await staging.discard();
+    throw asIoError(cause, `write the package ${options.out}`);
   }
 }
 

@@ -1,0 +1,129 @@
+/** What a folder is, package or checkpoint, as a record that a command can print. Reads no weights. */
+import path from 'node:path';
+import { TriremeError } from '#platform/errors.ts';
+import { expectedTensors } from '../models/expected-tensors.ts';
+import type { Manifest, WeightFormat } from '../models/manifest.ts';
+import { parseManifest } from '../models/manifest-schema.ts';
+import { legalRankCounts } from '../models/shard.ts';
+import type { ModelSpec } from '../models/spec.ts';
+import { checkTensors } from './check-tensors.ts';
+import { Checkpoint, readJson } from './checkpoint.ts';
+import { describeSource } from './provenance.ts';
+import { kvBytesPerToken, rankWeightBytes } from './rank-bytes.ts';
+
+export interface ModelFacts {
+  readonly family: string;
+  readonly parameters: number;
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly vocabularySize: number;
+  readonly contextLength: number;
+  readonly legalRankCounts: readonly number[];
+}
+
+/** What one rank would hold if the checkpoint were sliced for this many. */
+export interface RankEstimate {
+  readonly ranks: number;
+  /** Weights of the largest rank. */
+  readonly weightBytes: Readonly<Record<Exclude<WeightFormat, 'native'>, number>>;
+  readonly kvBytesPerToken: number;
+}
+
+export interface CheckpointInspection {
+  readonly kind: 'checkpoint';
+  readonly name: string;
+  readonly model: ModelFacts;
+  /** Element types of the tensors, as safetensors names them. */
+  readonly storedTypes: readonly string[];
+  readonly storedBytes: number;
+  /** One for each legal rank count. */
+  readonly estimates: readonly RankEstimate[];
+}
+
+export interface PackageInspection {
+  readonly kind: 'package';
+  readonly name: string;
+  readonly model: ModelFacts;
+  readonly weights: WeightFormat;
+  /** All files but the manifest. */
+  readonly packageBytes: number;
+  readonly ranks: number;
+  readonly shards: readonly {
+    readonly rank: number;
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly weightBytes: number;
+    readonly kvBytesPerToken: number;
+  }[];
+  readonly provenance: Manifest['provenance'];
+}
+
+export type Inspection = CheckpointInspection | PackageInspection;
+
+/** Errors: NOT_A_CHECKPOINT when the folder is neither; those of parseManifest, Checkpoint.open and checkTensors. */
+export async function inspect(folder: string): Promise<Inspection> {
+  const manifest = await readJson(folder, 'manifest.json');
+  if (manifest !== undefined) return inspectPackage(parseManifest(manifest));
+  if ((await readJson(folder, 'config.json')) !== undefined) return inspectCheckpoint(folder);
+  throw new TriremeError('NOT_A_CHECKPOINT', `${folder} has neither a manifest.json nor a config.json`, {
+    remedy: 'Name a folder that slice wrote, or one with the files of a Hugging Face model',
+  });
+}
+
+function factsOf(spec: ModelSpec): ModelFacts {
+  const sizes = expectedTensors(spec).map(({ shape }) => shape.reduce((product, size) => product * size, 1));
+  return {
+    family: spec.family,
+    parameters: sizes.reduce((sum, size) => sum + size, 0),
+    layers: spec.layers.length,
+    hiddenSize: spec.hiddenSize,
+    vocabularySize: spec.vocabularySize,
+    contextLength: spec.contextLength,
+    legalRankCounts: legalRankCounts(spec),
+  };
+}
+
+async function inspectCheckpoint(folder: string): Promise<CheckpointInspection> {
+  await using checkpoint = await Checkpoint.open(folder);
+  checkTensors(checkpoint);
+  const { spec } = checkpoint;
+  const stored = [...checkpoint.tensors];
+  const { source } = await describeSource(folder);
+  return {
+    kind: 'checkpoint',
+    name: path.basename(source),
+    model: factsOf(spec),
+    storedTypes: [...new Set(stored.map(({ dtype }) => dtype))].sort(),
+    storedBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
+    estimates: legalRankCounts(spec).map((ranks) => ({
+      ranks,
+      // Rank 0 holds the biases of sums besides its share.
+      weightBytes: {
+        fp32: rankWeightBytes(spec, 'fp32', 0, ranks),
+        int8: rankWeightBytes(spec, 'int8', 0, ranks),
+        int4: rankWeightBytes(spec, 'int4', 0, ranks),
+      },
+      kvBytesPerToken: kvBytesPerToken(spec, ranks),
+    })),
+  };
+}
+
+function inspectPackage(manifest: Manifest): PackageInspection {
+  const { spec, shards } = manifest;
+  return {
+    kind: 'package',
+    name: manifest.name,
+    model: factsOf(spec),
+    weights: manifest.weights,
+    packageBytes: manifest.files.reduce((sum, { bytes }) => sum + bytes, 0),
+    ranks: shards.length,
+    shards: shards.map(({ rank, heads, kvHeads, weightBytes }) => ({
+      rank,
+      heads,
+      kvHeads,
+      weightBytes,
+      kvBytesPerToken: kvBytesPerToken(spec, shards.length),
+    })),
+    provenance: manifest.provenance,
+  };
+}
