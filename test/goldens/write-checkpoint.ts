@@ -51,12 +51,15 @@ function byteCharacters(): readonly string[] {
 }
 
 /**
- * A tokenizer.json with a token for each byte, after as many special tokens as leave room (up to four); ids above have no
- * text. Every text can be encoded when the vocabulary has at least 256 ids.
+ * A tokenizer.json with a token for each byte, after as many special tokens as leave room (up to four), and made-up words
+ * for the ids above, which a model may choose and no text becomes. Every text can be encoded when the vocabulary has at
+ * least 256 ids.
  */
 export function plainTokenizer(vocabularySize: number): Readonly<Record<string, unknown>> {
   const names = ['<pad>', '<s>', '</s>', '<unk>'].slice(0, Math.max(0, vocabularySize - byteCount));
   const characters = byteCharacters().slice(0, vocabularySize - names.length);
+  const tokens = [...names, ...characters];
+  while (tokens.length < vocabularySize) tokens.push(`\u0120t${tokens.length}`);
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   return {
     version: '1.0',
@@ -76,7 +79,7 @@ export function plainTokenizer(vocabularySize: number): Readonly<Record<string, 
       fuse_unk: false,
       byte_fallback: false,
       ignore_merges: false,
-      vocab: Object.fromEntries([...names, ...characters].map((token, id) => [token, id])),
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
       merges: [],
     },
   };
