@@ -1,0 +1,65 @@
+import type { Command } from 'commander';
+import {
+  type CheckpointInspection,
+  inspect,
+  type ModelFacts,
+  type PackageInspection,
+} from '../../../workers/slicer/inspect.ts';
+import type { Terminal } from '../terminal.ts';
+
+export function addInspect(program: Command, terminal: Terminal): void {
+  program
+    .command('inspect <folder>')
+    .description('say what a checkpoint or package is')
+    .option('--json', 'print the result as JSON')
+    .action(async (folder: string, { json }: { json?: boolean }) => {
+      const found = await inspect(folder);
+      if (json) return terminal.json(found);
+      terminal.line(`${found.name}: ${found.kind}`);
+      printModel(found.model, terminal);
+      if (found.kind === 'checkpoint') printCheckpoint(found, terminal);
+      else printPackage(found, terminal);
+    });
+}
+
+function printModel(model: ModelFacts, terminal: Terminal): void {
+  terminal.line(`family       ${model.family}`);
+  terminal.line(`parameters   ${model.parameters.toLocaleString('en')}`);
+  terminal.line(`shape        ${model.layers} layers, hidden ${model.hiddenSize}, vocabulary ${model.vocabularySize}`);
+  terminal.line(`context      ${model.contextLength} tokens`);
+  terminal.line(`legal rank counts: ${model.legalRankCounts.join(', ')}`);
+}
+
+function printCheckpoint({ storedTypes, storedBytes, estimates }: CheckpointInspection, terminal: Terminal): void {
+  terminal.line(`stored       ${mebibytes(storedBytes)} of ${storedTypes.join(', ')}\n`);
+  terminal.table(
+    ['ranks', 'MiB a rank: fp32', 'int8', 'int4', 'KV bytes a token and rank'],
+    estimates.map(({ ranks, weightBytes, kvBytesPerToken }) => [
+      String(ranks),
+      ...[weightBytes.fp32, weightBytes.int8, weightBytes.int4].map((bytes) => (bytes / 2 ** 20).toFixed(1)),
+      String(kvBytesPerToken),
+    ]),
+  );
+}
+
+function printPackage({ weights, packageBytes, shards, provenance }: PackageInspection, terminal: Terminal): void {
+  terminal.line(`weights      ${weights} (${provenance.quantisation})`);
+  terminal.line(
+    `source       ${provenance.source}, revision ${provenance.revision ?? 'unknown'}, licence ${provenance.licence ?? 'unknown'}`,
+  );
+  terminal.line(`size         ${mebibytes(packageBytes)}\n`);
+  terminal.table(
+    ['rank', 'heads', 'KV heads', 'weights', 'KV bytes a token'],
+    shards.map(({ rank, heads, kvHeads, weightBytes, kvBytesPerToken }) => [
+      String(rank),
+      String(heads),
+      String(kvHeads),
+      mebibytes(weightBytes),
+      String(kvBytesPerToken),
+    ]),
+  );
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}

@@ -1,0 +1,134 @@
+import path from 'node:path';
+import type { Command } from 'commander';
+import { systemClock } from '#platform/clock.ts';
+import { errorCodes, TriremeError } from '#platform/errors.ts';
+import { Lifecycle } from '#platform/lifecycle.ts';
+import { createLogger, type LogLevel } from '#platform/log.ts';
+import { modelKey } from '#proto/keys.ts';
+import { ModelRecord } from '#proto/records.ts';
+import type { WeightFormat } from '../../../workers/models/manifest.ts';
+import { TriremeClient } from '../../client/client.ts';
+import { defaultAddress, wholeNumber } from '../arguments.ts';
+import { streamText } from '../stream-text.ts';
+import type { Terminal } from '../terminal.ts';
+import { openBackbone } from '../up/backbone.ts';
+import { desiredModel, type ServingFlags, servingOptions } from '../up/desired.ts';
+import { startLocal } from '../up/local.ts';
+import { cachedPackage } from '../up/package-cache.ts';
+import { startProcesses } from '../up/processes.ts';
+import { groupsReady } from '../up/readiness.ts';
+import { chatOf } from './generate.ts';
+import { weightsOption } from './slice.ts';
+
+interface UpFlags extends ServingFlags {
+  readonly model: string;
+  readonly package?: string;
+  readonly ranks: number;
+  readonly weights: WeightFormat;
+  readonly groups: number;
+  readonly workers?: number;
+  readonly listen: string;
+  readonly etcd?: string;
+  readonly nats?: string;
+  readonly processes?: boolean;
+  readonly prompt?: string;
+  readonly logLevel: LogLevel;
+  readonly json?: boolean;
+}
+
+const demoModel = path.join(import.meta.dirname, '..', '..', '..', 'models', 'demo');
+
+export function addUp(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('up')
+    .description('start everything; the demo model when none is named')
+    .option('--model <folder>', 'a checkpoint; sliced once, into .trireme/packages', demoModel)
+    .option('--package <folder>', 'a package, instead of a checkpoint')
+    .option('--ranks <count>', 'slices to cut the checkpoint into', wholeNumber(1, 1024), 2)
+    .addOption(weightsOption('int4'))
+    .option('--groups <count>', 'copies of the model', wholeNumber(1, 1024), 1)
+    .option('--listen <host:port>', 'where clients connect', defaultAddress)
+    .option('--etcd <url>', 'keep placement in etcd; default: in this process')
+    .option('--nats <url>', 'carry tokens over NATS; default: in this process')
+    .option('--processes', 'router, controller and workers each in a process; needs --etcd and --nats')
+    .option('--workers <count>', 'with --processes: worker processes; default: one a group', wholeNumber(1, 1024))
+    .option('--prompt <text>', 'answer this message as a chat, and exit')
+    .option('--log-level <level>', 'debug, info, warn or error', 'warn')
+    .option('--json', 'print one line of JSON when ready');
+  servingOptions(command).action((flags: UpFlags) => runUp(flags, terminal));
+}
+
+async function runUp(flags: UpFlags, terminal: Terminal): Promise<void> {
+  if ((flags.etcd === undefined) !== (flags.nats === undefined) || (flags.processes && !flags.etcd)) {
+    throw new TriremeError('INVALID_CONFIG', 'processes meet over etcd and NATS, and need both', {
+      remedy: 'Give --etcd URL and --nats URL together, or neither of them and no --processes',
+    });
+  }
+  const log = createLogger(flags.logLevel);
+  const lifecycle = new Lifecycle({ log, process });
+  const stopping = new AbortController();
+  lifecycle.add({ name: 'command', stop: async () => stopping.abort(new TriremeError('CANCELLED', 'interrupted')) });
+  try {
+    await serve(flags, { terminal, log, lifecycle, signal: stopping.signal });
+  } catch (error) {
+    if (stopping.signal.aborted) return; // The lifecycle is ending this process already.
+    const known = TriremeError.from(error);
+    terminal.note(known.toLine());
+    await lifecycle.shutDown(errorCodes[known.code].exit);
+  }
+}
+
+interface UpContext {
+  readonly terminal: Terminal;
+  readonly log: ReturnType<typeof createLogger>;
+  readonly lifecycle: Lifecycle;
+  readonly signal: AbortSignal;
+}
+
+async function serve(flags: UpFlags, { terminal, log, lifecycle, signal }: UpContext): Promise<void> {
+  const folder = flags.package ?? (await cachedPackage(flags, terminal, signal));
+  const model = await desiredModel(folder, flags.groups, flags);
+  const { store, bus } = await openBackbone(flags, log, lifecycle);
+  const { address, pids } = flags.processes
+    ? await startProcesses({ ...flags, etcd: flags.etcd!, nats: flags.nats!, ranks: model.ranks }, terminal, lifecycle)
+    : {
+        address: await startLocal({
+          listen: flags.listen,
+          rankCapacity: model.ranks * model.groups,
+          store,
+          bus,
+          log,
+          lifecycle,
+        }),
+        pids: undefined,
+      };
+  await store.put(modelKey(model.name), ModelRecord.encode(model).finish());
+  await groupsReady(store, model, (line) => terminal.note(line), signal);
+  lifecycle.becomeReady();
+  if (flags.prompt !== undefined) return answer(address, flags.prompt, terminal, lifecycle);
+  if (flags.json) terminal.json({ address, model: model.name, processes: pids?.() });
+  else printInvitation(address, terminal);
+}
+
+async function answer(address: string, prompt: string, terminal: Terminal, lifecycle: Lifecycle): Promise<void> {
+  const client = new TriremeClient(address);
+  const chat = chatOf(prompt);
+  await streamText(
+    client.generate({ requestId: '', model: '', prompt: { $case: 'chat', value: chat }, sampling: undefined, n: 1 }),
+    1,
+    terminal,
+  );
+  client.close();
+  await lifecycle.shutDown();
+}
+
+function printInvitation(address: string, terminal: Terminal): void {
+  const at = address === defaultAddress ? '' : ` --address ${address}`;
+  terminal.line(`Trireme serves on ${address}. Three things to try in another terminal:
+
+  scripts/trireme generate${at} --chat "What is 17 + 25?"
+  scripts/trireme status${at}
+  grpcurl -plaintext ${address} list
+
+Ctrl-C ends it.`);
+}
