@@ -1,0 +1,54 @@
+/** Reads the small JSON and text files that travel with a package's weights. */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { TriremeError } from '#platform/errors.ts';
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** undefined when the file does not exist. Errors: INVALID_CHECKPOINT when it is no UTF-8, IO_ERROR. */
+export async function readPackageText(folder: string, name: string): Promise<string | undefined> {
+  const file = path.join(folder, name);
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(file);
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw new TriremeError('IO_ERROR', `cannot read ${file}`, { cause });
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw malformed(file, 'it is not UTF-8', cause);
+  }
+}
+
+/** undefined when the file does not exist. Errors: INVALID_CHECKPOINT when it holds no JSON object, IO_ERROR. */
+export async function readPackageJson(folder: string, name: string): Promise<JsonObject | undefined> {
+  const text = await readPackageText(folder, name);
+  if (text === undefined) return undefined;
+  const file = path.join(folder, name);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw malformed(file, cause instanceof Error ? cause.message : 'it is not JSON', cause);
+  }
+  if (!isJsonObject(value)) throw malformed(file, 'it does not hold a JSON object');
+  return value;
+}
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function malformed(file: string, reason: string, cause?: unknown): TriremeError {
+  return new TriremeError('INVALID_CHECKPOINT', `${file} is malformed: ${reason}`, {
+    cause,
+    remedy: 'copy the file from the original checkpoint again',
+  });
+}
+
+function isMissing(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
