@@ -8,7 +8,7 @@ const root = path.join(import.meta.dirname, '..');
 const command = (name: string): string => path.join(root, 'node_modules', '.bin', name);
 
 /** The tools run on the Node of the package, whatever Node started this script. */
-const env = { ...process.env, PATH: `${command('')}:${process.env['PATH']}` };
+const env = { ...process.env, PATH: `${command('')}:${process.env.PATH}` };
 
 function run(name: string, ...values: string[]): boolean {
   return spawnSync(command(name), values, { cwd: root, stdio: 'inherit', env }).status === 0;
