@@ -25,7 +25,7 @@ export type StageMaker = (next: Stage, options: StageOptions) => Stage;
 /** A token of a byte-level vocabulary, worked out once. */
 interface ByteToken {
   readonly bytes: Uint8Array;
-  /** When the bytes are whole characters. */
+  /** What the bytes are between whole characters; undefined when they begin one that they do not end. */
   readonly text: string | undefined;
 }
 
@@ -143,8 +143,7 @@ function byteToken(token: string): ByteToken {
   const bytes = bytesOfToken(token);
   const stream = new Utf8Stream();
   const text = stream.push(bytes);
-  // A lone continuation byte decodes to a replacement character here, but may be the rest of a character in a stream.
-  return { bytes, text: stream.isClean && !text.includes('\ufffd') ? text : undefined };
+  return { bytes, text: stream.isClean ? text : undefined };
 }
 
 function byteOfFallback(piece: string): number | undefined {
