@@ -23,7 +23,7 @@ function attentionBytes({ attention, hiddenSize }: ModelSpec, shard: RankShard, 
     hiddenSize +
     (inputBias ? projected : 0) +
     (outputBias && shard.rank === 0 ? hiddenSize : 0) +
-    (headNorm ? (shard.heads.count + shard.kvHeads.count) * headDim : 0);
+    (headNorm ? 2 * headDim : 0);
   return matrixBytes(projected, hiddenSize, format) + matrixBytes(hiddenSize, query, format) + vectors * floatBytes;
 }
 

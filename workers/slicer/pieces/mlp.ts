@@ -32,21 +32,20 @@ function swiglu(
   outputLinear(graph, plan, gated, down, { tensor: names.down, bias, output });
 }
 
-/** The stream after attention and its norm. Joined, attention's output projection is part of the graph. */
-function enter(graph: OnnxGraph, plan: PiecePlan, layer: number, joined: boolean, normed: string): void {
+/** Norm of the stream after attention. Joined, attention's output projection is part of the graph. */
+function enter(graph: OnnxGraph, plan: PiecePlan, layer: number, joined: boolean, output?: string): string {
   const { hiddenSize } = plan.spec;
   const attended = joined ? projectOutput(graph, plan, layer) : undefined;
   const x = inputRows(graph, 'x', hiddenSize);
   const delta = attended ?? inputRows(graph, 'delta', hiddenSize);
-  addNorm(graph, plan, { x, delta }, plan.names.layer(layer).mlpNorm, { normed, residual: 'residual' });
-  outputRows(graph, 'residual', hiddenSize);
+  return addNorm(graph, plan, { x, delta }, plan.names.layer(layer).mlpNorm, output);
 }
 
 export function mlpPiece(plan: PiecePlan, layer: number, joined: boolean, mlp: DenseSpec): OnnxGraph {
   const graph = new OnnxGraph(`layer ${layer} mlp`);
-  enter(graph, plan, layer, joined, 'normed');
+  const normed = enter(graph, plan, layer, joined);
   const { width, bias } = mlp;
-  swiglu(graph, plan, 'normed', plan.names.layer(layer).mlp, { width, bias, output: 'partial' });
+  swiglu(graph, plan, normed, plan.names.layer(layer).mlp, { width, bias, output: 'partial' });
   outputRows(graph, 'partial', plan.spec.hiddenSize);
   return graph;
 }

@@ -3,7 +3,7 @@
 import type { ExternalRange } from '../../models/onnx-graph.ts';
 import { OnnxGraph } from '../../models/onnx-graph.ts';
 import { type Matrix, stack } from '../matrix.ts';
-import { addNorm } from './norm.ts';
+import { norm } from './norm.ts';
 import { inputRows, linear, outputRows, type PiecePlan } from './piece-plan.ts';
 
 /** This rank's rows of a [vocabulary, hidden] table, padded with zeros. */
@@ -33,13 +33,14 @@ export function embedPiece(plan: PiecePlan): EmbedPiece {
 export function headPiece(plan: PiecePlan, table: ExternalRange): OnnxGraph {
   const { spec, shard, names } = plan;
   const graph = new OnnxGraph('head');
-  const stream = { x: inputRows(graph, 'x', spec.hiddenSize), delta: inputRows(graph, 'delta', spec.hiddenSize) };
-  addNorm(graph, plan, stream, names.finalNorm, { normed: 'normed', residual: '' });
+  const { hiddenSize } = spec;
+  const stream = graph.node('Add', [inputRows(graph, 'x', hiddenSize), inputRows(graph, 'delta', hiddenSize)]);
+  const normed = norm(graph, plan, stream, { tensor: names.finalNorm, width: hiddenSize });
   if (spec.tiedEmbeddings) {
-    const weight = graph.external('table', 'f32', [shard.vocabulary.padded, spec.hiddenSize], table);
-    graph.node('FusedMatMul', ['normed', weight], { transB: 1 }, 'logits');
+    const weight = graph.external('table', 'f32', [shard.vocabulary.padded, hiddenSize], table);
+    graph.node('FusedMatMul', [normed, weight], { transB: 1 }, 'logits');
   } else {
-    linear(graph, plan, 'normed', vocabularyRows(plan, names.head), 'logits');
+    linear(graph, plan, normed, vocabularyRows(plan, names.head), 'logits');
   }
   outputRows(graph, 'logits', shard.vocabulary.padded);
   return graph;
