@@ -150,11 +150,12 @@ export class Executor {
   }
 
   async #disband(record: GroupRecord): Promise<void> {
-    const { workers, limits, log } = this.#options;
+    const { workers, limits, log, lost: signal } = this.#options;
+    const options = { timeoutMs: limits.disbandTimeoutMs, signal };
     const { group, epoch } = record;
     const addresses = new Set(record.ranks.map(({ address }) => address));
     const disbanding = [...addresses].map(async (address) => {
-      await workers.disband(address, { group, epoch }, limits.disbandTimeoutMs).catch((error: unknown) => {
+      await workers.disband(address, { group, epoch }, options).catch((error: unknown) => {
         // A worker that is gone holds nothing; one that is cut off is told again when it answers the prober.
         log.debug({ group, epoch, address, err: TriremeError.from(error) }, 'could not end a team');
       });

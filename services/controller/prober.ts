@@ -15,6 +15,8 @@ export interface ProberOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly limits: ControllerLimits;
+  /** Aborts when this controller no longer leads. */
+  readonly lost: AbortSignal;
   /** Something was learnt that may call for a step. */
   onFinding(): void;
 }
@@ -49,9 +51,11 @@ export class Prober {
   }
 
   async #ask(target: ProbeTarget): Promise<void> {
-    const { workers, view, health, clock, limits, onFinding } = this.#options;
+    const { workers, view, health, clock, limits, lost: signal, onFinding } = this.#options;
+    const question = workers.describe(target.address, { timeoutMs: limits.probeTimeoutMs, signal });
+    const answer = await question.catch(TriremeError.from);
+    if (signal.aborted) return;
     const before = health.findingCount;
-    const answer = await workers.describe(target.address, limits.probeTimeoutMs).catch(TriremeError.from);
     if (answer instanceof TriremeError) {
       if (answer.code === 'UNAVAILABLE') health.onUnreachable(target);
       else health.onUnanswered(target);
@@ -62,14 +66,16 @@ export class Prober {
   }
 
   #end({ worker, address, incarnation }: ProbeTarget, stray: StrayTeam): void {
-    const { workers, log, limits } = this.#options;
+    const { workers, log, limits, lost: signal } = this.#options;
     const id = `${incarnation} ${formationId(stray)}`;
     if (this.#ending.has(id)) return;
     log.info({ worker, ...stray }, 'ending a team that has no place');
-    const ending = workers.disband(address, stray, limits.disbandTimeoutMs).catch((error: unknown) => {
-      // The next answer shows the team again if it still stands.
-      log.warn({ worker, ...stray, err: TriremeError.from(error) }, 'could not end a team');
-    });
+    const ending = workers
+      .disband(address, stray, { timeoutMs: limits.disbandTimeoutMs, signal })
+      .catch((error: unknown) => {
+        // The next answer shows the team again if it still stands.
+        log.warn({ worker, ...stray, err: TriremeError.from(error) }, 'could not end a team');
+      });
     this.#ending.set(
       id,
       ending.finally(() => this.#ending.delete(id)),

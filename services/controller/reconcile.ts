@@ -52,9 +52,9 @@ class Reconciler {
     this.#view = new ClusterView((key, err) => log.error({ key, err }, 'an unusable value in the store'));
     this.#health = new FleetHealth(limits.health);
     this.#retries = new FormationRetries(limits.retries);
-    const parts = { ...options, view: this.#view, retries: this.#retries, health: this.#health };
+    const parts = { ...options, view: this.#view, retries: this.#retries, health: this.#health, lost: leadership.lost };
     const groups = new GroupWriter(store, this.#view, leadership.guard);
-    this.#executor = new Executor({ ...parts, groups, lost: leadership.lost, onChange: ring });
+    this.#executor = new Executor({ ...parts, groups, onChange: ring });
     this.#prober = new Prober({ ...parts, onFinding: ring });
   }
 

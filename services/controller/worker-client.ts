@@ -8,7 +8,7 @@ import {
   FormStage,
   WorkerControlService,
 } from '#proto/control.ts';
-import type { WorkerPort } from './worker-port.ts';
+import type { QuestionOptions, WorkerPort } from './worker-port.ts';
 
 export class WorkerClient implements WorkerPort {
   /** By address. Only connections that worked when they were last used, so that nobody waits for one's back-off. */
@@ -35,12 +35,12 @@ export class WorkerClient implements WorkerPort {
     }
   }
 
-  async disband(address: string, formation: { group: string; epoch: number }, timeoutMs: number): Promise<void> {
-    await this.#ask(address, (client) => client.unary(WorkerControlService.disband, formation, { timeoutMs }));
+  async disband(address: string, formation: { group: string; epoch: number }, options: QuestionOptions): Promise<void> {
+    await this.#ask(address, (client) => client.unary(WorkerControlService.disband, formation, options));
   }
 
-  describe(address: string, timeoutMs: number): Promise<DescribeResponse> {
-    return this.#ask(address, (client) => client.unary(WorkerControlService.describe, {}, { timeoutMs }));
+  describe(address: string, options: QuestionOptions): Promise<DescribeResponse> {
+    return this.#ask(address, (client) => client.unary(WorkerControlService.describe, {}, options));
   }
 
   close(): void {
