@@ -1,6 +1,10 @@
 /**
  * Collective over TeamMemory. Waits spin for a moment, because the others are nearly always nearly there, and then
  * sleep, because a core that spins is taken from whoever we wait for. Every wait checks the abort word and a deadline.
+ *
+ * Before a rank writes its part of generation g it has seen everybody enter g - 1, so nobody still reads what it
+ * overwrites (team-memory.ts). After a sum or a gather that is known already; a broadcast does not say it, so the call
+ * after one looks again.
  */
 import { assert } from '#platform/assert.ts';
 import { TriremeError } from '#platform/errors.ts';
@@ -22,6 +26,7 @@ const napMs = 100;
 const turnsPerLook = 32;
 
 const pause: () => void = (Atomics as { pause?: () => void }).pause ?? (() => {});
+const nothing = new Uint8Array(0);
 
 export class SharedCollective implements Collective {
   readonly rank: number;
@@ -29,6 +34,10 @@ export class SharedCollective implements Collective {
   readonly #memory: TeamMemory;
   readonly #timing: CollectiveTiming;
   #generation = 0;
+  /** Everybody has entered #generation. */
+  #isTogether = true;
+  /** For parts longer than a slice. */
+  #longPart = new Float32Array(0);
 
   constructor(memory: TeamMemory, rank: number, timing: CollectiveTiming = defaultTiming) {
     this.#memory = memory;
@@ -38,17 +47,24 @@ export class SharedCollective implements Collective {
   }
 
   partBuffer(length: number): Float32Array {
-    assert(length * 4 <= this.#memory.sliceBytes, `a part of ${length} floats is larger than a slice`);
-    return this.#memory.floats(this.rank, this.#generation + 1);
+    if (length * 4 <= this.#memory.sliceBytes) {
+      this.#comeTogether();
+      return this.#memory.floats(this.rank, this.#generation + 1);
+    }
+    if (this.#longPart.length < length) this.#longPart = new Float32Array(Math.max(length, 2 * this.#longPart.length));
+    return this.#longPart;
   }
 
   allReduce(part: Float32Array, length: number, sum: Float32Array): void {
     const floatsPerCall = this.#memory.sliceBytes / 4;
     for (let start = 0; start < length; start += floatsPerCall) {
       const count = Math.min(floatsPerCall, length - start);
-      this.#enter(part.subarray(start, start + count));
-      this.#awaitAll();
-      this.#sum(sum.subarray(start, start + count));
+      this.#comeTogether();
+      const slice = this.#memory.floats(this.rank, this.#generation + 1);
+      if (part !== slice) slice.set(part.subarray(start, start + count));
+      this.#enter(count * 4);
+      this.#comeTogether();
+      this.#sum(sum, start, count);
     }
   }
 
@@ -90,55 +106,52 @@ export class SharedCollective implements Collective {
     this.#memory.abort(`rank ${this.rank} left`);
   }
 
-  /** Puts as much of this rank's part in place as a slice holds (no copy when it is there already) and says so. */
-  #enter(part: ArrayBufferView): void {
-    const generation = (this.#generation + 1) | 0;
-    const slice = this.#memory.slice(this.rank, generation);
-    if (part.buffer !== slice.buffer || part.byteOffset !== slice.byteOffset) {
-      const bytes = Math.min(part.byteLength, slice.length);
-      slice.set(new Uint8Array(part.buffer, part.byteOffset, bytes));
-    }
-    this.#generation = generation;
-    this.#memory.publish(this.rank, generation, part.byteLength);
+  /** Says that this rank's part of the next generation is in place, as far as a slice holds it. */
+  #enter(partBytes: number): void {
+    this.#generation = (this.#generation + 1) | 0;
+    this.#isTogether = this.ranks === 1;
+    this.#memory.publish(this.rank, this.#generation, partBytes);
+  }
+
+  #enterWith(part: Uint8Array): void {
+    this.#comeTogether();
+    const slice = this.#memory.slice(this.rank, this.#generation + 1);
+    slice.set(part.length <= slice.length ? part : part.subarray(0, slice.length));
+    this.#enter(part.length);
   }
 
   #deadline(): number {
     return performance.now() + this.#timing.deadlineMs;
   }
 
-  #awaitAll(): void {
-    const deadline = this.#deadline();
-    for (let rank = 0; rank < this.ranks; rank++) {
-      if (rank !== this.rank) this.#awaitRank(rank, this.#generation, deadline);
-    }
+  /** Waits until everybody has entered this generation. */
+  #comeTogether(): void {
+    if (this.#isTogether) return;
+    for (let rank = 0; rank < this.ranks; rank++) this.#awaitRank(rank, undefined);
+    this.#isTogether = true;
   }
 
-  #sum(sum: Float32Array): void {
+  #sum(sum: Float32Array, start: number, count: number): void {
     const { ranks } = this;
     const first = this.#memory.floats(0, this.#generation);
-    if (ranks === 1) return sum.set(first.subarray(0, sum.length));
+    if (ranks === 1) return sum.set(first.subarray(0, count), start);
     const second = this.#memory.floats(1, this.#generation);
-    for (let i = 0; i < sum.length; i++) sum[i] = first[i]! + second[i]!;
+    for (let i = 0; i < count; i++) sum[start + i] = first[i]! + second[i]!;
     for (let rank = 2; rank < ranks; rank++) {
       const next = this.#memory.floats(rank, this.#generation);
-      for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + next[i]!;
+      for (let i = 0; i < count; i++) sum[start + i] = sum[start + i]! + next[i]!;
     }
   }
 
   #gatherOnce(part: Uint8Array): Uint8Array[] {
-    this.#enter(part);
-    this.#awaitAll();
+    this.#enterWith(part);
+    this.#comeTogether();
     return Array.from({ length: this.ranks }, (_, rank) => this.#partOf(rank));
   }
 
   #broadcastOnce(bytes: Uint8Array | undefined, listenUntil: number): Uint8Array {
-    // Nobody answers a broadcast, so rank 0 first makes sure that the slice it is about to use has been read.
-    if (bytes) {
-      const deadline = this.#deadline();
-      for (let rank = 1; rank < this.ranks; rank++) this.#awaitRank(rank, this.#generation, deadline);
-    }
-    this.#enter(bytes ?? new Uint8Array(0));
-    if (!bytes) this.#awaitRank(0, this.#generation, listenUntil);
+    this.#enterWith(bytes ?? nothing);
+    if (!bytes) this.#awaitRank(0, listenUntil);
     return this.#partOf(0);
   }
 
@@ -147,18 +160,19 @@ export class SharedCollective implements Collective {
     return this.#memory.slice(rank, this.#generation).subarray(0, size);
   }
 
-  #awaitRank(rank: number, generation: number, deadline: number): void {
+  /** `deadline` undefined: the usual one, from now on. */
+  #awaitRank(rank: number, deadline: number | undefined): void {
     const memory = this.#memory;
+    const generation = this.#generation;
     if (hasReached(memory.generation(rank), generation)) return;
-    const spinUntil = performance.now() + this.#timing.spinMs;
+    const start = performance.now();
     do {
       for (let turn = 0; turn < turnsPerLook; turn++) {
         if (hasReached(memory.generation(rank), generation)) return;
         pause();
       }
-      this.#checkAbort();
-    } while (performance.now() < spinUntil);
-    this.#sleepUntil(rank, generation, deadline);
+    } while (performance.now() - start < this.#timing.spinMs);
+    this.#sleepUntil(rank, generation, deadline ?? start + this.#timing.deadlineMs);
   }
 
   #sleepUntil(rank: number, generation: number, deadline: number): void {
@@ -166,9 +180,11 @@ export class SharedCollective implements Collective {
     memory.enterSleep(rank);
     try {
       for (;;) {
+        // In this order: what a rank said before it aborted still counts.
+        const { aborted } = memory;
         const seen = memory.generation(rank);
         if (hasReached(seen, generation)) return;
-        this.#checkAbort();
+        if (aborted) throw new TriremeError('RANK_FAILED', memory.abortReason);
         if (performance.now() > deadline) this.#missDeadline(rank);
         Atomics.wait(memory.words, memory.generationIndex(rank), seen, napMs);
       }
@@ -181,9 +197,5 @@ export class SharedCollective implements Collective {
     const message = `rank ${rank} did not come within ${this.#timing.deadlineMs} ms`;
     this.#memory.abort(message);
     throw new TriremeError('DEADLINE_EXCEEDED', message);
-  }
-
-  #checkAbort(): void {
-    if (this.#memory.aborted) throw new TriremeError('RANK_FAILED', this.#memory.abortReason);
   }
 }

@@ -3,7 +3,7 @@
  * a generation: the number of collective calls it has entered with its part in place. Ranks of other processes have
  * theirs as well; the I/O thread mirrors what they send, so a rank cannot tell the difference.
  *
- * A slice of generation g may be overwritten at g + 2: to get there its owner saw everybody enter g + 1, which a rank
+ * A slice of generation g may be overwritten for g + 2 once its owner has seen everybody enter g + 1, which a rank
  * does only after it has read all of g.
  */
 import { assert } from '#platform/assert.ts';
@@ -27,7 +27,9 @@ export class TeamMemory {
   readonly sliceBytes: number;
   readonly words: Int32Array;
   readonly #reason: Uint8Array;
-  readonly #slicesStart: number;
+  /** Two of each a rank, made once: a wait must not cost an allocation. */
+  readonly #slices: readonly Uint8Array[];
+  readonly #floats: readonly Float32Array[];
 
   private constructor(buffer: SharedArrayBuffer, ranks: number, sliceBytes: number) {
     this.buffer = buffer;
@@ -36,7 +38,10 @@ export class TeamMemory {
     const wordCount = (ranks + 1) * lineWords;
     this.words = new Int32Array(buffer, 0, wordCount);
     this.#reason = new Uint8Array(buffer, wordCount * wordBytes, reasonBytes);
-    this.#slicesStart = wordCount * wordBytes + reasonBytes;
+    const start = wordCount * wordBytes + reasonBytes;
+    const starts = Array.from({ length: 2 * ranks }, (_, index) => start + index * sliceBytes);
+    this.#slices = starts.map((offset) => new Uint8Array(buffer, offset, sliceBytes));
+    this.#floats = starts.map((offset) => new Float32Array(buffer, offset, sliceBytes / wordBytes));
   }
 
   static create(ranks: number, partBytes: number): TeamMemory {
@@ -61,15 +66,13 @@ export class TeamMemory {
     return Atomics.load(this.words, wordsOfRank(rank) + generationWord);
   }
 
-  /** Which of the two slices a generation uses. */
+  /** Which of the two slices a generation uses; the same object every time. */
   slice(rank: number, generation: number): Uint8Array {
-    const start = this.#slicesStart + (2 * rank + (generation & 1)) * this.sliceBytes;
-    return new Uint8Array(this.buffer, start, this.sliceBytes);
+    return this.#slices[2 * rank + (generation & 1)]!;
   }
 
   floats(rank: number, generation: number): Float32Array {
-    const start = this.#slicesStart + (2 * rank + (generation & 1)) * this.sliceBytes;
-    return new Float32Array(this.buffer, start, this.sliceBytes / wordBytes);
+    return this.#floats[2 * rank + (generation & 1)]!;
   }
 
   /** Bytes of the rank's part from this slice on; more than a slice when the part goes on in the next generation. */
