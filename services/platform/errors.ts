@@ -44,6 +44,7 @@ export const errorCodes = {
   // What happens to a cluster.
   NO_ROOM: { grpc: 8, http: 429, exit: 75 },
   UNAVAILABLE: { grpc: 14, http: 503, exit: 69 },
+  LEASE_LOST: { grpc: 9, http: 409, exit: 75 },
   STALE_EPOCH: { grpc: 9, http: 409, exit: 75 },
   RANK_FAILED: { grpc: 14, http: 503, exit: 70 },
   RUNTIME_ERROR: { grpc: 13, http: 500, exit: 70 },

@@ -4,16 +4,17 @@
  */
 import { assert } from './assert.ts';
 import { TriremeError } from './errors.ts';
-import type {
-  Guard,
-  Lease,
-  Store,
-  StoreEntry,
-  Transaction,
-  TransactionOutcome,
-  Watch,
-  WatchEvent,
-  Write,
+import {
+  checkWrites,
+  type Guard,
+  type Lease,
+  type Store,
+  type StoreEntry,
+  type Transaction,
+  type TransactionOutcome,
+  type Watch,
+  type WatchEvent,
+  type Write,
 } from './store.ts';
 
 interface EmbeddedLease {
@@ -64,6 +65,7 @@ export class EmbeddedStore implements Store {
 
   async transact({ guards, writes }: Transaction): Promise<TransactionOutcome> {
     this.#assertOpen();
+    checkWrites(writes);
     if (!guards.every((guard) => this.#holds(guard))) return { applied: false, revision: this.#revision };
     for (const write of writes) {
       if ('put' in write && write.lease) this.#leaseOf(write.lease);
@@ -86,7 +88,7 @@ export class EmbeddedStore implements Store {
   revokeLease(id: string): void {
     const held = this.#leases.get(id);
     this.#end(id);
-    held?.lost.abort(new TriremeError('STORE_UNAVAILABLE', `lease ${id} was revoked`));
+    held?.lost.abort(new TriremeError('LEASE_LOST', `lease ${id} was revoked`));
   }
 
   watch(prefix: string, onEvent: (event: WatchEvent) => void): Watch {
@@ -143,7 +145,7 @@ export class EmbeddedStore implements Store {
 
   #leaseOf(lease: Lease): EmbeddedLease {
     const held = this.#leases.get(lease.id);
-    if (held?.lease !== lease) throw new TriremeError('STORE_UNAVAILABLE', `lease ${lease.id} is no longer held`);
+    if (held?.lease !== lease) throw new TriremeError('LEASE_LOST', `lease ${lease.id} is no longer held`);
     return held;
   }
 
@@ -155,7 +157,8 @@ export class EmbeddedStore implements Store {
 
   #under(prefix: string): StoreEntry[] {
     const found = [...this.#entries.values()].filter((entry) => entry.key.startsWith(prefix));
-    return found.sort((a, b) => (a.key < b.key ? -1 : 1));
+    // As etcd orders them: by bytes, which is not the order of UTF-16 that `<` knows.
+    return found.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
   }
 
   #announce(key: string, event: WatchEvent): void {
