@@ -86,15 +86,15 @@ export function missingTensor(name: string): TriremeError {
 
 /** The parsed file, or undefined when it is not there. Errors: INVALID_CHECKPOINT, IO_ERROR. */
 export async function readJson(folder: string, file: string): Promise<unknown> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = await readFile(path.join(folder, file), 'utf8');
+    bytes = await readFile(path.join(folder, file));
   } catch (cause) {
     if (isMissing(cause)) return undefined;
     throw asIoError(cause, `read ${file}`);
   }
   try {
-    return JSON.parse(text);
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new TriremeError('INVALID_CHECKPOINT', `${file} is not JSON: ${(cause as Error).message}`, { cause });
   }

@@ -9,16 +9,18 @@ export function isMissing(cause: unknown): boolean {
   return codeOf(cause) === 'ENOENT' || codeOf(cause) === 'ENOTDIR';
 }
 
-/** `doing` completes the sentence "cannot ...". What is an operating error already passes unchanged. */
-export function asIoError(cause: unknown, doing: string): TriremeError {
-  if (cause instanceof TriremeError) return cause;
+/**
+ * `doing` completes the sentence "cannot ...". What the file system did not say (an operating error already, a broken
+ * invariant) passes unchanged.
+ */
+export function asIoError(cause: unknown, doing: string): unknown {
   const code = codeOf(cause);
+  if (cause instanceof TriremeError || !(cause instanceof Error) || code === undefined) return cause;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new TriremeError('DISK_FULL', `cannot ${doing}: no space left`, {
       remedy: 'Free some space or choose another folder; nothing was left behind',
       cause,
     });
   }
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new TriremeError(code === undefined ? 'INTERNAL' : 'IO_ERROR', `cannot ${doing}: ${reason}`, { cause });
+  return new TriremeError('IO_ERROR', `cannot ${doing}: ${cause.message}`, { cause });
 }

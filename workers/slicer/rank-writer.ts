@@ -35,18 +35,16 @@ export class RankWriter {
   }
 
   async #writeWeight(file: DigestedFile, weight: PlannedWeight): Promise<void> {
-    const before = file.bytes;
     await file.padTo(weight.values.offset);
     assert(file.bytes === weight.values.offset, 'weights are written in the order of their places');
     if (weight.kind === 'float') await this.#writeFloat(file, weight);
     else await this.#writeBlocks(file, weight);
-    this.#progress.advance(file.bytes - before);
   }
 
   async #writeFloat(file: DigestedFile, weight: PlannedWeight & { kind: 'float' }): Promise<void> {
     await this.#reader.read(weight.matrix, async (values) => {
       await file.append(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-      this.#progress.advance(0);
+      this.#progress.advance(values.byteLength);
     });
   }
 
@@ -61,10 +59,11 @@ export class RankWriter {
       quantise(values, rows, columns, bits, packed, scales, done * blocks);
       done += rows;
       await file.append(packed);
-      this.#progress.advance(0);
+      this.#progress.advance(packed.length);
     });
     await file.padTo(weight.scales.offset);
-    await file.append(new Uint8Array(scales.buffer, 0, matrix.rows * blocks * Float32Array.BYTES_PER_ELEMENT));
+    await file.append(new Uint8Array(scales.buffer, 0, weight.scales.length));
+    this.#progress.advance(weight.scales.length);
   }
 
   #packedFor(bytes: number): Uint8Array {

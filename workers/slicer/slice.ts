@@ -2,7 +2,13 @@
 import { copyFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
-import { type FileDigest, type Manifest, manifestFormat, type WeightFormat } from '../models/manifest.ts';
+import {
+  type FileDigest,
+  type Manifest,
+  manifestFormat,
+  type ShardManifest,
+  type WeightFormat,
+} from '../models/manifest.ts';
 import { refuseIllegalRankCount } from '../models/shard.ts';
 import { checkTensors } from './check-tensors.ts';
 import { Checkpoint } from './checkpoint.ts';
@@ -12,7 +18,8 @@ import { asIoError } from './io-error.ts';
 import { MatrixReader } from './matrix.ts';
 import { Progress, type ProgressReport } from './progress.ts';
 import { describeQuantisation, describeSource } from './provenance.ts';
-import { planRank, type RankPlan } from './rank-plan.ts';
+import { rankWeightBytes } from './rank-bytes.ts';
+import { planRank } from './rank-plan.ts';
 import { RankWriter } from './rank-writer.ts';
 import { Staging } from './staging.ts';
 
@@ -54,16 +61,20 @@ async function writePackage(
   folder: string,
   options: SliceOptions,
 ): Promise<Manifest> {
-  const plans = Array.from({ length: options.ranks }, (_, rank) =>
-    planRank(checkpoint.spec, options.weights, rank, options.ranks),
-  );
+  const endTokens = await readEndTokens(options.model, checkpoint.config);
   const inputs = [...checkpoint.files, ...companions];
-  const progress = new Progress(await totalBytes(options.model, inputs, plans), options.signal, options.onProgress);
+  const progress = new Progress(await totalBytes(checkpoint, inputs, options), options.signal, options.onProgress);
   const inputDigests: FileDigest[] = [];
   for (const file of inputs) inputDigests.push(await digestFile(options.model, file, progress));
   const writer = new RankWriter(new MatrixReader(checkpoint), progress);
   const files: FileDigest[] = [];
-  for (const plan of plans) files.push(...(await writer.write(folder, plan)));
+  const shards: ShardManifest[] = [];
+  for (let rank = 0; rank < options.ranks; rank++) {
+    // One plan at a time: with many experts and ranks, all of them would outgrow the weights that are in memory.
+    const plan = planRank(checkpoint.spec, options.weights, rank, options.ranks);
+    files.push(...(await writer.write(folder, plan)));
+    shards.push(plan.shard);
+  }
   for (const file of companions) {
     await copyFile(path.join(options.model, file), path.join(folder, file));
     files.push(...inputDigests.filter((digest) => digest.path === file));
@@ -77,15 +88,17 @@ async function writePackage(
     weights: options.weights,
     provenance: { ...source, quantisation: describeQuantisation(options.weights), inputs: inputDigests },
     files,
-    shards: plans.map(({ shard }) => shard),
-    endTokens: await readEndTokens(options.model, checkpoint.config),
+    shards,
+    endTokens,
   };
   await writeFile(path.join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`);
   return manifest;
 }
 
-async function totalBytes(model: string, inputs: readonly string[], plans: readonly RankPlan[]): Promise<number> {
+async function totalBytes(checkpoint: Checkpoint, inputs: readonly string[], options: SliceOptions): Promise<number> {
+  const { model, weights, ranks } = options;
   const sizes = await Promise.all(inputs.map((file) => stat(path.join(model, file))));
   const read = sizes.reduce((sum, { size }) => sum + size, 0);
-  return read + plans.reduce((sum, { shard }) => sum + shard.weightBytes, 0);
+  const written = Array.from({ length: ranks }, (_, rank) => rankWeightBytes(checkpoint.spec, weights, rank, ranks));
+  return written.reduce((sum, bytes) => sum + bytes, read);
 }

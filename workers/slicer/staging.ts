@@ -78,8 +78,9 @@ export class Staging {
     }
   }
 
+  /** Never fails: what cannot be removed now is removed by the next run. */
   async discard(): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 

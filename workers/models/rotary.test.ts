@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { RotaryTable } from './rotary.ts';
+import type { RotaryScaling } from './spec.ts';
+
+function angles(position: number, scaling: RotaryScaling, theta = 10_000, dims = 8): number[] {
+  const cos = new Float32Array(2 + dims / 2);
+  const sin = new Float32Array(2 + dims / 2);
+  new RotaryTable({ theta, dims, scaling }).fill(position, cos, sin, 2);
+  expect([...cos.subarray(0, 2), ...sin.subarray(0, 2)], 'what lies before the offset is untouched').toEqual([
+    0, 0, 0, 0,
+  ]);
+  return Array.from({ length: dims / 2 }, (_, i) => Math.atan2(sin[2 + i]!, cos[2 + i]!));
+}
+
+describe('the rotary table', () => {
+  it('turns pair i by position * theta^(-2i/dims)', () => {
+    for (const [i, angle] of angles(3, { kind: 'none' }).entries()) expect(angle).toBeCloseTo(3 * 10 ** -i, 6);
+  });
+
+  it('turns nothing at position 0', () => {
+    expect(angles(0, { kind: 'none' })).toEqual([0, 0, 0, 0]);
+  });
+
+  it('divides positions by a linear factor', () => {
+    const scaled = angles(6, { kind: 'linear', factor: 2 });
+    for (const [i, angle] of angles(3, { kind: 'none' }).entries()) expect(scaled[i]).toBeCloseTo(angle, 6);
+  });
+
+  it('keeps short waves, stretches long ones and blends between, as Llama 3 does', () => {
+    // Waves that fit 8 times into the original context are short, those that fit once or less are long.
+    const scaling = {
+      kind: 'llama3',
+      factor: 4,
+      lowFrequencyFactor: 1,
+      highFrequencyFactor: 8,
+      originalContext: 100,
+    } as const;
+    const plain = angles(1, { kind: 'none' });
+    const scaled = angles(1, scaling);
+    const waves = plain.map((frequency) => (100 * frequency) / (2 * Math.PI));
+    expect(waves.map((count) => (count > 8 ? 'short' : count < 1 ? 'long' : 'between'))).toEqual([
+      'short',
+      'between',
+      'long',
+      'long',
+    ]);
+    const kept = (waves[1]! - 1) / 7;
+    expect(scaled[0]).toBeCloseTo(plain[0]!, 7);
+    expect(scaled[1]).toBeCloseTo(plain[1]! * (kept + (1 - kept) / 4), 7);
+    expect(scaled[2]).toBeCloseTo(plain[2]! / 4, 7);
+    expect(scaled[3]).toBeCloseTo(plain[3]! / 4, 7);
+  });
+});
