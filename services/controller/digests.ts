@@ -1,11 +1,12 @@
 /** The two hashes that say what may stand in for what. Both are over a canonical text, so that they never depend on encoding. */
 import { createHash } from 'node:crypto';
-import type { ModelRecord, ServingSettings } from '#proto/records.ts';
+import type { ModelRecord } from '#proto/records.ts';
 
-/** Two groups of one generation are interchangeable in every respect. */
-export function generationOf(packageDigest: string, serving: ServingSettings): string {
+/** Two groups of one generation are interchangeable in every respect. Undefined while the model's record is incomplete. */
+export function generationOf({ packageDigest, ranks, serving }: ModelRecord): string | undefined {
+  if (!packageDigest || ranks === 0 || !serving) return undefined;
   const { kvBlocks, maxSequences, stepTokens, maxWaiting } = serving;
-  return hash(['generation', packageDigest, kvBlocks, maxSequences, stepTokens, maxWaiting]);
+  return hash(['generation', packageDigest, ranks, kvBlocks, maxSequences, stepTokens, maxWaiting]);
 }
 
 /** Two groups of one stream digest give the same bits, so that a stream can go on in the other. */
@@ -16,11 +17,6 @@ export function streamDigestOf(packageDigest: string): string {
 /** Every rank keeps its cache in this type and computes with row invariance; neither can be chosen yet. */
 const kvType = 'float32';
 const numerics = 'invariant';
-
-/** The desired generation of a model; undefined while its record is incomplete. */
-export function desiredGeneration(model: ModelRecord): string | undefined {
-  return model.serving && generationOf(model.packageDigest, model.serving);
-}
 
 function hash(parts: readonly (string | number)[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);

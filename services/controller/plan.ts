@@ -3,7 +3,7 @@
  * gives the same steps. A group gets at most one step at a time, and a healthy cluster gets none.
  */
 import { type GroupRecord, GroupState, type ModelRecord, type WorkerRecord } from '#proto/records.ts';
-import { desiredGeneration, streamDigestOf } from './digests.ts';
+import { generationOf, streamDigestOf } from './digests.ts';
 import { becomeForming, type Formation, formationId, isAlive, isForming, remainDead } from './group.ts';
 import { freeRanksByWorker, type PlacementOutcome, placeRanks } from './placement.ts';
 
@@ -73,7 +73,7 @@ interface Wish {
 function wishesOf(models: Iterable<ModelRecord>): Map<string, Wish> {
   const wishes = new Map<string, Wish>();
   for (const model of sorted(models, (record) => record.name)) {
-    const generation = model.ranks > 0 && model.packageDigest ? desiredGeneration(model) : undefined;
+    const generation = generationOf(model);
     for (let index = 0; index < Math.min(model.groups, groupsPerModelMax); index++) {
       const group = groupIdOf(model.name, index);
       wishes.set(group, { group, model, generation });
