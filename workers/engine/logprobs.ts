@@ -14,9 +14,10 @@ export function logprobsOf(
   count: number,
   best: BestTokens,
 ): TokenLogprobs {
-  const normaliser = top + Math.log(sumOfExponentials(logits, top));
+  const logOfSum = Math.log(sumOfExponentials(logits, top));
   const found = best.select(logits, count);
-  const logprob = (id: number) => logits[id]! - normaliser;
+  // The difference first: large logits would swallow the digits of a small logarithm.
+  const logprob = (id: number) => logits[id]! - top - logOfSum;
   return {
     logprob: logprob(token),
     top: Array.from({ length: found }, (_, index) => ({
