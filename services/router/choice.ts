@@ -1,0 +1,117 @@
+/**
+ * One choice of a request as its client sees it: every position once and in order, then one finish reason. Entries may
+ * come twice or early; an early one is held until those before it have come.
+ */
+import { assert } from '#platform/assert.ts';
+import { type ChoiceDelta, FinishReason } from '#proto/inference.ts';
+import type { FrameEntry } from '#proto/worker.ts';
+import type { ChoiceText } from './choice-text.ts';
+
+/** Early entries that are held; one more and the choice cannot be continued. */
+export const maxHeldEntries = 1024;
+
+interface HeldEntry {
+  readonly entry: FrameEntry;
+  readonly sequence: number;
+}
+
+export class Choice {
+  readonly index: number;
+  #nextPosition = 0;
+  #lastSequence = 0;
+  #finished = false;
+  #stopsAtLeader = false;
+  readonly #held: HeldEntry[] = [];
+  readonly #text: ChoiceText;
+
+  constructor(index: number, text: ChoiceText) {
+    this.index = index;
+    this.#text = text;
+  }
+
+  /** Tokens that the client has. */
+  get tokenCount(): number {
+    return this.#nextPosition;
+  }
+
+  /** The newest frame up to which nothing of this choice is missing. */
+  get lastSequence(): number {
+    return this.#lastSequence;
+  }
+
+  get finished(): boolean {
+    return this.#finished;
+  }
+
+  /** It ended here, by a stop string, and its leader has to be told. */
+  get stopsAtLeader(): boolean {
+    return this.#stopsAtLeader;
+  }
+
+  /** Entries that wait for earlier ones. */
+  get heldCount(): number {
+    return this.#held.length;
+  }
+
+  /** What the client gets of it; undefined: nothing new. sequence: of the entry's frame. */
+  take(entry: FrameEntry, sequence: number): ChoiceDelta | undefined {
+    if (this.#finished) return undefined;
+    if (entry.firstPosition > this.#nextPosition) {
+      this.#held.push({ entry, sequence });
+      return undefined;
+    }
+    let delta = this.#append(entry, sequence, undefined);
+    for (let i = this.#ripe(); i >= 0 && !this.#finished; i = this.#ripe()) {
+      const [held] = this.#held.splice(i, 1);
+      delta = this.#append(held!.entry, held!.sequence, delta);
+    }
+    return delta;
+  }
+
+  #ripe(): number {
+    return this.#held.findIndex(({ entry }) => entry.firstPosition <= this.#nextPosition);
+  }
+
+  /** Adds what is new in the entry to the delta. */
+  #append(entry: FrameEntry, sequence: number, delta: ChoiceDelta | undefined): ChoiceDelta | undefined {
+    this.#lastSequence = Math.max(this.#lastSequence, sequence);
+    const known = this.#nextPosition - entry.firstPosition;
+    const { tokenIds, logprobs, finishReason } = entry;
+    if (known > tokenIds.length || (known === tokenIds.length && finishReason === undefined)) return delta;
+    const into = delta ?? this.#emptyDelta();
+    let end = known;
+    for (; end < tokenIds.length && !this.#text.stopped; end++) into.text += this.#text.push(tokenIds[end]!);
+    if (!this.#text.stopped && finishReason !== undefined) into.text += this.#text.end();
+    addTokens(into, tokenIds, known, end);
+    if (logprobs.length > 0) into.logprobs = into.logprobs.concat(logprobs.slice(known, end));
+    assert(
+      into.firstPosition + into.tokenIds.length === this.#nextPosition + end - known,
+      'positions do not follow on',
+    );
+    this.#nextPosition += end - known;
+    if (this.#text.stopped || finishReason !== undefined) {
+      into.finishReason = this.#text.stopped ? FinishReason.FINISH_REASON_STOP : finishReason;
+      this.#stopsAtLeader = finishReason === undefined;
+      this.#finished = true;
+      this.#held.length = 0;
+    }
+    return into;
+  }
+
+  #emptyDelta(): ChoiceDelta {
+    return {
+      index: this.index,
+      firstPosition: this.#nextPosition,
+      tokenIds: [],
+      text: '',
+      logprobs: [],
+      finishReason: undefined,
+    };
+  }
+}
+
+/** Mostly an entry is taken whole, and then its array is. */
+function addTokens(delta: ChoiceDelta, ids: number[], from: number, to: number): void {
+  if (delta.tokenIds.length === 0 && from === 0 && to === ids.length) delta.tokenIds = ids;
+  else delta.tokenIds = delta.tokenIds.concat(ids.slice(from, to));
+}

@@ -1,0 +1,55 @@
+/** The gRPC edge: Inference and Operations. Translates and decides nothing. */
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { TriremeError } from '#platform/errors.ts';
+import { implement, type RpcService } from '#platform/rpc.ts';
+import { GenerateRequest, InferenceService, type Model } from '#proto/inference.ts';
+import { OperationsService, type StatusResponse } from '#proto/operations.ts';
+import type { FrontDoor } from './front-door.ts';
+
+/** A message that could not be read; told to the client by the handler, because a decoder cannot name the error. */
+class Unreadable {
+  readonly reason: string;
+
+  constructor(reason: string) {
+    this.reason = reason;
+  }
+}
+
+/** Text that is no UTF-8 is refused, not patched up. */
+class StrictReader extends BinaryReader {
+  override string(): string {
+    return super.string(true);
+  }
+}
+
+const strictInference = {
+  ...InferenceService,
+  generate: { ...InferenceService.generate, requestDeserialize: readGenerateRequest },
+};
+
+function readGenerateRequest(bytes: Buffer): GenerateRequest | Unreadable {
+  try {
+    return GenerateRequest.decode(new StrictReader(bytes));
+  } catch (error) {
+    return new Unreadable(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export function inferenceService(door: FrontDoor, listModels: () => Model[]): RpcService {
+  return implement(strictInference, {
+    generate: async (request, call) => {
+      if (request instanceof Unreadable) {
+        throw new TriremeError('INVALID_ARGUMENT', `the request cannot be read: ${request.reason}`, {
+          remedy: 'texts must be UTF-8',
+        });
+      }
+      await door.generate(request, (response) => void call.send(response), call.signal);
+    },
+    cancel: async ({ requestId }) => ({ found: door.cancel(requestId) }),
+    listModels: async () => ({ models: listModels() }),
+  });
+}
+
+export function operationsService(status: () => StatusResponse): RpcService {
+  return implement(OperationsService, { status: async () => status() });
+}
