@@ -1,9 +1,7 @@
 /** The bus inside one process. Payloads are passed on uncopied: neither side may write to one after publishing it. */
-import type { Bus, Subscription } from './bus.ts';
+import { type Bus, checkPayload, checkSubject, type OnMessage, type Subscription } from './bus.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { TriremeError } from './errors.ts';
-
-type OnMessage = (payload: Uint8Array, respond: (reply: Uint8Array) => void) => void;
 
 const ignoreReply = (): void => {};
 
@@ -27,10 +25,13 @@ export class EmbeddedBus implements Bus {
   }
 
   publish(subject: string, payload: Uint8Array): void {
+    checkSubject(subject);
+    checkPayload(subject, payload);
     this.#send(subject, payload, ignoreReply);
   }
 
   subscribe(subject: string, onMessage: OnMessage): Subscription {
+    checkSubject(subject);
     if (this.#closed) throw closedError();
     const listener: OnMessage = (payload, respond) => onMessage(payload, respond);
     const listeners = this.#listeners.get(subject) ?? new Set();
@@ -44,6 +45,8 @@ export class EmbeddedBus implements Bus {
   }
 
   async request(subject: string, payload: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    checkSubject(subject);
+    checkPayload(subject, payload);
     if (this.#closed) throw closedError();
     if (!this.#listeners.has(subject)) throw new TriremeError('UNAVAILABLE', `nobody listens on ${subject}`);
     return new Promise((resolve, reject) => {
@@ -57,7 +60,10 @@ export class EmbeddedBus implements Bus {
         fail(new TriremeError('DEADLINE_EXCEEDED', `no answer on ${subject} within ${timeoutMs} ms`)),
       );
       this.#pending.add(fail);
-      this.#send(subject, payload, (reply) => settle(() => resolve(reply)));
+      this.#send(subject, payload, (reply) => {
+        checkPayload(`the reply on ${subject}`, reply);
+        settle(() => resolve(reply));
+      });
     });
   }
 
