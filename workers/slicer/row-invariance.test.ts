@@ -1,0 +1,131 @@
+/**
+ * A row of a piece's output has the same bits whatever rows are beside it. Everything that makes a resumed or re-batched
+ * stream identical stands on this.
+ */
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type PieceInput, RankPieces, rowsOf } from '../../test/fixtures/package-pieces.ts';
+import { type GoldenName, goldenCheckpoint, temporaryFolder } from '../../test/fixtures/tiny-checkpoint.ts';
+import type { WeightFormat } from '../models/manifest.ts';
+import { type Piece, pieceName, piecesOf } from '../models/pieces.ts';
+import { slice } from './slice.ts';
+
+const mostRows = 64;
+const rowCounts = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63];
+
+type Widths = Readonly<Record<string, number>>;
+
+/** Inputs and outputs of a piece with their widths; ids and positions apart. */
+function signatureOf(piece: Piece, rank: RankPieces): { readonly inputs: Widths; readonly outputs: Widths } {
+  const { spec } = rank.manifest;
+  const { heads, kvHeads, vocabulary } = rank.shard;
+  const hidden = spec.hiddenSize;
+  const { headDim, rotary } = spec.attention;
+  const [query, keyValue, halves] = [heads * headDim, kvHeads * headDim, rotary.dims / 2];
+  const stream = { x: hidden, delta: hidden };
+  switch (piece.kind) {
+    case 'embed':
+      return { inputs: {}, outputs: { x: hidden } };
+    case 'attention-in': {
+      const projections = { q: query, k: keyValue, v: keyValue };
+      const [entering, leaving] = piece.layer === 0 ? [{ x: hidden }, {}] : [stream, { residual: hidden }];
+      return { inputs: { ...entering, cos: halves, sin: halves }, outputs: { ...leaving, ...projections } };
+    }
+    case 'attention-out':
+      return { inputs: { context: query }, outputs: { partial: hidden } };
+    case 'mlp':
+      return { inputs: entrance(piece.joined, query, hidden), outputs: { residual: hidden, partial: hidden } };
+    case 'router':
+      return {
+        inputs: entrance(piece.joined, query, hidden),
+        outputs: { residual: hidden, hidden, scores: piece.mlp.experts },
+      };
+    case 'expert':
+      return { inputs: { hidden }, outputs: { out: hidden } };
+    case 'head':
+      return { inputs: stream, outputs: { logits: vocabulary.padded } };
+  }
+}
+
+function entrance(joined: boolean, query: number, hidden: number): Widths {
+  return joined ? { context: query, x: hidden } : { x: hidden, delta: hidden };
+}
+
+/** Numbers of very different sizes, as residual streams have them. */
+function fill(count: number, seed: number): Float32Array {
+  return Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + seed) * 2 ** ((i * 7 + seed) % 9));
+}
+
+class PieceRows {
+  readonly #piece: Piece;
+  readonly #rank: RankPieces;
+  readonly #outputs: Widths;
+  readonly #inputs: Readonly<Record<string, { data: Float32Array; width: number }>>;
+
+  constructor(piece: Piece, rank: RankPieces) {
+    const { inputs, outputs } = signatureOf(piece, rank);
+    this.#piece = piece;
+    this.#rank = rank;
+    this.#outputs = outputs;
+    this.#inputs = Object.fromEntries(
+      Object.entries(inputs).map(([name, width], seed) => [name, { data: fill(mostRows * width, seed), width }]),
+    );
+  }
+
+  /** Outputs for the given range of the rows, flattened by row. */
+  run(first: number, count: number): readonly Float32Array[] {
+    const inputs: Record<string, PieceInput> = Object.fromEntries(
+      Object.entries(this.#inputs).map(([name, { data, width }]) => [
+        name,
+        rowsOf(data.subarray(first * width, (first + count) * width), width),
+      ]),
+    );
+    const index = BigInt64Array.from({ length: count }, (_, i) => BigInt(i));
+    if (this.#piece.kind === 'embed') inputs.ids = { data: index.map((i) => i + BigInt(first)), dims: [count] };
+    if (this.#piece.kind === 'attention-in') inputs.positions = { data: index, dims: [1, count] };
+    return Object.values(this.#rank.run(pieceName(this.#piece), count, inputs, this.#outputs));
+  }
+
+  /** Row counts at which some output differs from the same rows among all of them. */
+  departures(): readonly number[] {
+    const all = this.run(0, mostRows);
+    const differs = (first: number, count: number): boolean =>
+      this.run(first, count).some((part, i) => {
+        const width = all[i]!.length / mostRows;
+        const bytes = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+        return !bytes(part).equals(bytes(all[i]!.subarray(first * width, (first + count) * width)));
+      });
+    return rowCounts.filter(
+      (count) => differs(0, count) || differs(mostRows - count, count) || differs(11, Math.min(count, 50)),
+    );
+  }
+}
+
+const models: readonly GoldenName[] = ['llama', 'qwen3_moe', 'smollm2'];
+const folders = new Map<GoldenName, Awaited<ReturnType<typeof goldenCheckpoint>>>();
+
+beforeAll(async () => {
+  for (const name of models) folders.set(name, await goldenCheckpoint(name));
+});
+
+afterAll(async () => {
+  for (const folder of folders.values()) await folder[Symbol.asyncDispose]();
+});
+
+describe('a row of a piece', () => {
+  const formats: readonly WeightFormat[] = ['fp32', 'int4', 'int8'];
+  const cuts = models.flatMap((name) =>
+    formats.flatMap((weights) => [1, name === 'smollm2' ? 3 : 4].map((ranks) => [name, weights, ranks] as const)),
+  );
+
+  it.each(cuts)('has the same bits alone and among 64: %s, %s, %i ranks', async (name, weights, ranks) => {
+    await using folder = await temporaryFolder();
+    const out = path.join(folder.path, 'package');
+    const manifest = await slice({ model: folders.get(name)!.checkpoint, out, ranks, weights });
+    using rank = new RankPieces(out, manifest, ranks - 1);
+    const departures = piecesOf(manifest.spec, ranks)
+      .map((piece) => ({ piece: pieceName(piece), rows: new PieceRows(piece, rank).departures() }))
+      .filter(({ rows }) => rows.length > 0);
+    expect(departures).toEqual([]);
+  });
+});
