@@ -1,0 +1,373 @@
+import { expect, test } from 'vitest';
+import { CoreBench, entry, length, stop } from '../../test/fakes/router-core.ts';
+
+test('a request is submitted, streamed position by position, acknowledged and ended with its usage', () => {
+  const bench = new CoreBench();
+  expect(bench.open(1, 'g')).toEqual([]);
+  expect(bench.request('a')).toEqual(['send 1 submit a#1 n=1 epoch=1']);
+  expect(bench.accepted(1, 'a')).toEqual([]);
+  expect(bench.frame('g', 1, entry('a', 0, 'he'))).toEqual(['deliver a 0@0+2 "he"']);
+  expect(bench.frame('g', 2, entry('a', 2, 'y', length))).toEqual([
+    'deliver a 0@2+1 "y" length, usage 3+3',
+    'send 1 acknowledge a#1',
+    'end a OK',
+  ]);
+  expect(bench.isIdle).toBe(true);
+});
+
+test('choices of one frame travel in one message; the request ends with its last choice', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  expect(bench.request('a', { n: 2 })).toEqual(['send 1 submit a#1 n=2 epoch=1']);
+  expect(bench.frame('g', 1, entry('a', 0, 'x'), entry('a', 0, 'y', { choice: 1, ...stop }))).toEqual([
+    'deliver a 0@0+1 "x", 1@0+1 "y" stop',
+  ]);
+  expect(bench.frame('g', 2, entry('a', 1, 'z', stop)).at(-1)).toBe('end a OK');
+});
+
+test('what comes twice, from another epoch, attempt, incarnation or group is dropped', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g', { epoch: 1, lastFrame: 5 });
+  bench.request('a');
+  expect(bench.frame('g', 5, entry('a', 0, 'x'))).toEqual([]);
+  expect(bench.frame('g', 6, entry('a', 0, 'x', { attempt: 2 }))).toEqual([]);
+  expect(bench.frameOf({ group: 'g', sequence: 7, epoch: 0 }, entry('a', 0, 'x'))).toEqual([]);
+  expect(bench.frameOf({ group: 'g', sequence: 7, routerIncarnation: 'r0' }, entry('a', 0, 'x'))).toEqual([]);
+  expect(bench.frame('h', 7, entry('a', 0, 'x'))).toEqual([]);
+  expect(bench.frame('g', 7, entry('a', 0, 'ab'))).toEqual(['deliver a 0@0+2 "ab"']);
+  expect(bench.frame('g', 7, entry('a', 0, 'ab'))).toEqual([]);
+  expect(bench.frame('g', 8, entry('a', 1, 'bc'))).toEqual(['deliver a 0@2+1 "c"']);
+  expect(bench.router.stats.staleFrames).toBe(5);
+});
+
+test('frames that overtake each other are put in order', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  expect(bench.frame('g', 2, entry('a', 1, 'b'))).toEqual([]);
+  expect(bench.frame('g', 3, entry('a', 2, 'c', stop))).toEqual([]);
+  expect(bench.frame('g', 1, entry('a', 0, 'a'))[0]).toBe('deliver a 0@0+3 "abc" stop, usage 3+3');
+  expect(bench.isIdle).toBe(true);
+});
+
+test('a lost frame ends the requests that may have been in it, by its number, and no others', () => {
+  const bench = new CoreBench({ frameGrace: 500 });
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.request('b');
+  bench.frame('g', 1, entry('a', 0, 'a'), entry('b', 0, 'b'));
+  bench.frame('g', 3, entry('a', 1, 'a'), entry('b', 2, 'b'));
+  bench.request('c');
+  expect(bench.wait(400)).toEqual([]);
+  expect(bench.wait(100)).toEqual([
+    'send 1 cancel b#1 []',
+    'send 1 acknowledge b#1',
+    'end b UNAVAILABLE: frame 2 of group g (epoch 1) never came; the stream is whole up to its 1 tokens',
+  ]);
+  expect(
+    bench.frame('g', 4, entry('a', 2, 'z', stop), entry('c', 0, 'z', stop)).filter((line) => line.startsWith('end')),
+  ).toEqual(['end a OK', 'end c OK']);
+});
+
+test("a last frame that is lost shows by the leader's status", () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.frame('g', 1, entry('a', 0, 'a'));
+  bench.status(1, 2);
+  expect(bench.wait(500).at(-1)).toMatch(/^end a UNAVAILABLE: frame 2 /);
+});
+
+test('positions that the leader itself leaves out end the request at once', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  expect(bench.frame('g', 1, entry('a', 1, 'b')).at(-1)).toMatch(/^end a UNAVAILABLE: positions of group g/);
+});
+
+test('a group without room is left for the next, and the request waits when there is none', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.open(2, 'h');
+  expect(bench.request('a')).toEqual(['send 1 submit a#1 n=1 epoch=1']);
+  expect(bench.refused(1, 'a', 'NO_ROOM')).toEqual(['send 2 submit a#2 n=1 epoch=1']);
+  expect(bench.refused(2, 'a', 'NO_ROOM', 2)).toEqual([]);
+  expect([bench.router.activeCount, bench.router.queuedCount]).toEqual([0, 1]);
+  expect(bench.status(2, 0)).toEqual(['send 2 submit a#3 n=1 epoch=1']);
+  expect(bench.frame('g', 1, entry('a', 0, 'x'))).toEqual([]);
+  expect(bench.frame('h', 1, entry('a', 0, 'y', { attempt: 3, ...stop })).at(-1)).toBe('end a OK');
+});
+
+test('a refusal for another reason is the answer', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  expect(bench.refused(1, 'a', 'PROMPT_TOO_LONG')).toEqual(['end a PROMPT_TOO_LONG: it is PROMPT_TOO_LONG']);
+  bench.request('b');
+  expect(bench.refused(1, 'b', 'WHATEVER').at(-1)).toMatch(/^end b INTERNAL/);
+  expect(bench.isIdle).toBe(true);
+});
+
+test('a leader that has moved on is given up, and its request goes elsewhere', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.open(2, 'h');
+  expect(bench.refused(1, 'a', 'STALE_EPOCH')).toEqual([
+    'close 1: the leader of group g is given up: it is STALE_EPOCH',
+    'send 2 submit a#2 n=1 epoch=1',
+  ]);
+});
+
+test('a request waits for a group, so long and no longer', () => {
+  const bench = new CoreBench({ maxQueueWait: 1000 });
+  expect(bench.request('a')).toEqual([]);
+  expect(bench.wait(900)).toEqual([]);
+  expect(bench.request('b', { model: 'other' })).toEqual([]);
+  expect(bench.wait(100)).toEqual(['end a UNAVAILABLE: no group of m was ready within 1000 ms']);
+  bench.open(1, 'g');
+  for (const id of ['1', '2', '3', '4', 'full']) bench.request(id);
+  expect(bench.router.queuedCount).toBe(2);
+  const late = [];
+  for (let i = 0; i < 10; i++) late.push(...bench.status(1, 0, { running: 4 }), ...bench.wait(100));
+  expect(late).toContain('end full NO_ROOM: no group of m had room within 1000 ms');
+});
+
+test('the queue is bounded, and whoever waits comes in the order of arrival', () => {
+  const bench = new CoreBench({ maxActiveRequests: 1, maxQueuedRequests: 2 });
+  bench.open(1, 'g');
+  bench.request('a');
+  expect([...bench.request('b'), ...bench.request('c')]).toEqual([]);
+  expect(bench.request('d')).toEqual(['end d NO_ROOM: 2 requests wait for a group already']);
+  expect(bench.frame('g', 1, entry('a', 0, 'x', stop)).slice(-2)).toEqual([
+    'end a OK',
+    'send 1 submit b#1 n=1 epoch=1',
+  ]);
+  expect(bench.abandon('c')).toEqual(['end c CANCELLED: gone']);
+  expect(bench.abandon('b').at(-1)).toBe('end b CANCELLED: gone');
+  expect(bench.isIdle).toBe(true);
+});
+
+test('a cancelled request is cancelled at its leader, and what still comes for it is dropped', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.frame('g', 1, entry('a', 0, 'x'));
+  expect(bench.abandon('a')).toEqual(['send 1 cancel a#1 []', 'send 1 acknowledge a#1', 'end a CANCELLED: gone']);
+  expect(bench.frame('g', 2, entry('a', 1, 'y', stop))).toEqual([]);
+  expect(bench.abandon('a')).toEqual([]);
+  expect(bench.isIdle).toBe(true);
+});
+
+test('a session that breaks ends its requests at once, unless frames are still under way', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  expect(bench.ended(1)).toEqual(['end a UNAVAILABLE: group g (epoch 1) is gone: broken pipe']);
+  bench.open(2, 'h');
+  bench.request('b');
+  bench.request('c');
+  bench.status(2, 1);
+  expect(bench.ended(2)).toEqual([]);
+  expect(bench.frame('h', 1, entry('b', 0, 'x', stop))).toEqual([
+    'deliver b 0@0+1 "x" stop, usage 3+1',
+    'send 2 acknowledge b#1',
+    'end b OK',
+    'end c UNAVAILABLE: group h (epoch 1) is gone: broken pipe',
+  ]);
+  expect([bench.isIdle, bench.router.sessionCount]).toEqual([true, 0]);
+});
+
+test('frames that never come after a break do not keep its requests waiting', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.frame('g', 1, entry('a', 0, 'x'));
+  bench.status(1, 2);
+  expect(bench.ended(1)).toEqual([]);
+  expect(bench.wait(500).at(-1)).toMatch(/^end a UNAVAILABLE/);
+  expect([bench.isIdle, bench.router.sessionCount]).toEqual([true, 0]);
+});
+
+test('a silent leader is dead after a second', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.wait(100);
+  bench.request('a');
+  bench.wait(800);
+  bench.status(1, 0);
+  expect(bench.wait(900)).toEqual([]);
+  expect(bench.wait(100)).toEqual([
+    'close 1: the leader of group g is given up: it said nothing for 1000 ms',
+    expect.stringMatching(/^end a UNAVAILABLE: .*it said nothing for 1000 ms/),
+  ]);
+});
+
+test('a pause of the router itself is not taken for silence', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.wait(100);
+  bench.nowMs += 60_000;
+  expect(bench.wait(100)).toEqual([]);
+});
+
+test('a leader that speaks but whose step does not end is dead, the sooner the better its pace is known', () => {
+  const silent = { running: 1, waiting: 0 };
+  const pace = (stepMs: number, limits = {}) => {
+    const bench = new CoreBench(limits);
+    bench.open(1, 'g');
+    bench.request('a');
+    let step = 0;
+    for (let i = 0; i < 8; i++) {
+      bench.wait(stepMs);
+      bench.status(1, 0, { ...silent, step: ++step });
+    }
+    let stillMs = 0;
+    while (!bench.isIdle) {
+      stillMs += 100;
+      bench.wait(100);
+      bench.status(1, 0, { ...silent, step });
+    }
+    return stillMs;
+  };
+  expect(pace(100)).toBe(2000);
+  expect(pace(400)).toBe(4000);
+  expect(pace(400, { stallSteps: 20 })).toBe(8000);
+  const unknown = new CoreBench();
+  unknown.open(1, 'g');
+  unknown.wait(100);
+  unknown.request('a');
+  for (let i = 0; i < 99; i++) expect([...unknown.wait(100), ...unknown.status(1, 0, silent)]).toEqual([]);
+  expect(unknown.wait(100)[0]).toMatch(/^close 1: .*its step 1 did not end within 10000 ms/);
+});
+
+test('an idle leader may stand still', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  for (let i = 0; i < 300; i++) expect([...bench.wait(100), ...bench.status(1, 0)]).toEqual([]);
+});
+
+test('a submit that is never answered ends its request', () => {
+  const bench = new CoreBench({ answerLimit: 3000 });
+  bench.open(1, 'g');
+  bench.request('a');
+  const lines = [];
+  for (let step = 1; step <= 30; step++) lines.push(...bench.wait(100), ...bench.status(1, 0, { step, running: 1 }));
+  expect(lines.at(-1)).toBe('end a UNAVAILABLE: group g did not answer a submit within 3000 ms');
+});
+
+test('an error of one choice is the end of the request, the other choices are cancelled', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a', { n: 2 });
+  const failed = { requestId: 'a', choice: 1, errorCode: 'RANK_FAILED', errorMessage: 'rank 1 is gone' };
+  expect(bench.frame('g', 1, entry('a', 0, 'x'), failed)).toEqual([
+    'send 1 cancel a#1 []',
+    'send 1 acknowledge a#1',
+    'end a UNAVAILABLE: group g failed: rank 1 is gone',
+  ]);
+  bench.request('b');
+  const wrong = { requestId: 'b', errorCode: 'RUNTIME_ERROR', errorMessage: 'a kernel failed' };
+  expect(bench.frame('g', 2, wrong).at(-1)).toBe('end b RUNTIME_ERROR: a kernel failed');
+});
+
+test('a stop string ends its choice before the match and cancels it at the leader', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a', { n: 2, stop: ['END'] });
+  expect(bench.frame('g', 1, entry('a', 0, 'so E'), entry('a', 0, 'E', { choice: 1 }))).toEqual([
+    'deliver a 0@0+4 "so ", 1@0+1 ""',
+  ]);
+  expect(bench.frame('g', 2, entry('a', 4, 'NDless'))).toEqual(['send 1 cancel a#1 [0]', 'deliver a 0@4+2 "" stop']);
+  expect(bench.frame('g', 3, entry('a', 10, 'x'), entry('a', 1, 'x', { choice: 1, ...length }))).toEqual([
+    'deliver a 1@1+1 "Ex" length, usage 3+8',
+    'send 1 acknowledge a#1',
+    'end a OK',
+  ]);
+});
+
+test('a stop string counts only after min_tokens tokens', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a', { stop: ['.'], minTokens: 3 });
+  expect(bench.frame('g', 1, entry('a', 0, 'a..'))).toEqual(['deliver a 0@0+3 "a.."']);
+  expect(bench.frame('g', 2, entry('a', 3, 'b.c')).at(1)).toBe('deliver a 0@3+2 "b" stop, usage 3+5');
+});
+
+test('logprobs stay beside their tokens wherever an entry is cut', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a', { stop: ['d'] });
+  const logprobs = (...values: number[]) => ({ logprobs: values.map((logprob) => ({ logprob, top: [] })) });
+  const delivered: number[] = [];
+  const feed = (sequence: number, from: number, text: string, ...values: number[]) => {
+    for (const action of bench.step({
+      kind: 'frame',
+      frame: {
+        ...{ group: 'g', epoch: 1, sequence, step: 1, routerIncarnation: 'r1' },
+        entries: [
+          { choice: 0, attempt: 1, errorCode: '', errorMessage: '', ...entry('a', from, text), ...logprobs(...values) },
+        ],
+      },
+    })) {
+      if (action.kind !== 'deliver') continue;
+      for (const { tokenIds, logprobs: own } of action.response.choices) {
+        expect(own).toHaveLength(tokenIds.length);
+        delivered.push(...own.map(({ logprob }) => logprob));
+      }
+    }
+  };
+  feed(1, 0, 'ab', -1, -2);
+  feed(2, 1, 'bc', -2, -3);
+  feed(3, 3, 'de', -4, -5);
+  expect(delivered).toEqual([-1, -2, -3, -4]);
+});
+
+test('load goes to the emptier group, counting what was sent since the leader last spoke', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.open(2, 'h');
+  bench.status(1, 0, { running: 2 });
+  expect(['a', 'b', 'c'].flatMap((id) => bench.request(id))).toEqual([
+    'send 2 submit a#1 n=1 epoch=1',
+    'send 2 submit b#1 n=1 epoch=1',
+    'send 1 submit c#1 n=1 epoch=1',
+  ]);
+});
+
+test('a group that drains keeps its streams and gets no more', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.fleet.put('g', 1, { state: 4 });
+  expect(bench.request('b')).toEqual([]);
+  expect(bench.frame('g', 1, entry('a', 0, 'x', stop)).at(-1)).toBe('end a OK');
+  expect(bench.router.isReady).toBe(false);
+});
+
+test('a session for an epoch that has passed is closed, a newer one takes the place of the old', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.fleet.put('g', 2);
+  expect(bench.open(2, 'g', { epoch: 2 })).toEqual([expect.stringMatching(/^end a UNAVAILABLE/)]);
+  bench.fleet.put('g', 3);
+  expect(bench.open(3, 'g', { epoch: 3 })).toEqual([]);
+  const stale = bench.step({
+    ...{ kind: 'session-opened', session: 4, group: 'g', epoch: 2, lastFrame: 0 },
+    engine: undefined!,
+  });
+  expect(stale[0]).toMatchObject({ kind: 'close-session', session: 4 });
+  expect(bench.router.sessionCount).toBe(1);
+});
+
+test('a leader that counts frames nobody sent is given up', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  expect(bench.status(1, 1_000_000)[0]).toMatch(/^close 1: .*counts frames/);
+  bench.open(2, 'h');
+  bench.request('b');
+  expect(bench.frame('h', 1_000_000, entry('b', 0, 'x'))[0]).toMatch(/^close 2: .*counts frames/);
+  expect(bench.isIdle).toBe(true);
+});
