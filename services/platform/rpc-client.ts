@@ -129,6 +129,8 @@ export class RpcClient {
       callOptionsOf(options),
     );
     const ending = this.#watchEnd(stream, options.signal);
+    // Until somebody asks for a first message, grpc-js takes in all that comes, without a limit.
+    stream.read(0);
     return this.#messages<Response>(stream, ending, options.signal);
   }
 

@@ -40,7 +40,10 @@ export interface RpcStreamCall<Response> extends RpcCall {
 }
 
 export interface RpcBidiCall<Request, Response> extends RpcStreamCall<Response> {
-  /** Ends when the client has sent its last; throws signal.reason when the call is over before. */
+  /**
+   * Ends when the client has sent its last or is gone: on the wire these look alike at first, and signal tells a moment
+   * later. Throws signal.reason when the server or the deadline ends the call before.
+   */
   readonly requests: AsyncIterable<Request>;
 }
 

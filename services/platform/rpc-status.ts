@@ -7,6 +7,8 @@ import { type ErrorCode, errorCodes, TriremeError } from './errors.ts';
 
 const codeTrailer = 'trireme-code';
 const remedyTrailer = 'trireme-remedy';
+/** Longer texts are cut: trailers share the limit of HTTP/2 headers. */
+const maxTextLength = 2000;
 
 /** What a server sends when a call fails. Errors that nobody classified keep their cause to themselves. */
 export function statusFromError(error: unknown): StatusObject {
@@ -14,8 +16,8 @@ export function statusFromError(error: unknown): StatusObject {
     error instanceof TriremeError ? error : new TriremeError('INTERNAL', 'the server failed; its log has the cause');
   const metadata = new Metadata();
   metadata.set(codeTrailer, code);
-  if (remedy) metadata.set(remedyTrailer, toAscii(remedy));
-  return { code: errorCodes[code].grpc, details: message, metadata };
+  if (remedy) metadata.set(remedyTrailer, toAscii(sendable(remedy)));
+  return { code: errorCodes[code].grpc, details: sendable(message), metadata };
 }
 
 /** What a client makes of a failed call to `address`. Without our trailer the status decides alone. */
@@ -56,6 +58,12 @@ function first(metadata: Metadata, key: string): string | undefined {
 
 function isErrorCode(code: string | undefined): code is ErrorCode {
   return code !== undefined && Object.hasOwn(errorCodes, code);
+}
+
+/** grpc-js encodes texts with encodeURI, which throws on half a character; a message may quote any input. */
+function sendable(text: string): string {
+  const cut = text.length > maxTextLength ? `${text.slice(0, maxTextLength)}...` : text;
+  return cut.toWellFormed();
 }
 
 /** Trailers are printable ASCII; everything else is percent-encoded, as gRPC does with its own message. */
