@@ -43,7 +43,7 @@ export interface NatsBusOptions {
 export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
   const { urls, log, startLimitMs = 30_000, clock = systemClock } = options;
   const url = urls.join(',');
-  const start = { name: 'NATS', url, code: 'BUS_UNAVAILABLE', flag: '--nats-url', limitMs: startLimitMs } as const;
+  const start = { name: 'NATS', url, code: 'BUS_UNAVAILABLE', limitMs: startLimitMs } as const;
   const connection = await waitForStart({ ...start, clock, log }, () => open(urls));
   return new NatsBus(connection, { urls, log, clock });
 }

@@ -115,9 +115,17 @@ const durationUnitsMs: ReadonlyMap<string, number> = new Map([
   ['h', 3_600_000],
 ]);
 
+/** What a timer of Node can wait for, 24 days; a longer one would fire at once. */
+const maxTimerMs = 2 ** 31 - 1;
+
 /** 250ms, 5s, 2m, 1h; in milliseconds. */
 export function durationMs(facts: Facts<number> & Range): Field<number> {
-  return withUnits(facts, durationUnitsMs, 'a duration with its unit, such as 250ms, 5s, 2m or 1h', 'ms');
+  return withUnits(
+    { max: maxTimerMs, ...facts },
+    durationUnitsMs,
+    'a duration with its unit, such as 250ms, 5s, 2m or 1h',
+    'ms',
+  );
 }
 
 const sizeUnits: ReadonlyMap<string, number> = new Map([

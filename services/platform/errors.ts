@@ -79,6 +79,6 @@ export class TriremeError extends Error {
 
   /** One line for a terminal or a log: code, cause, remedy. */
   toLine(): string {
-    return `${this.code}: ${this.message}${this.remedy ? `. ${this.remedy}` : ''}`;
+    return `${this.code}: ${this.message}${this.remedy ? `. ${this.remedy}` : ''}`.replace(/\s*\n\s*/g, ' ');
   }
 }

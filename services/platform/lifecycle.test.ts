@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { expect, test } from 'vitest';
+import { ManualClock } from '../../test/fakes/manual-clock.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { createLogger } from './log.ts';
 
@@ -46,4 +47,35 @@ test('an uncaught exception exits 70, and a failing stop does not keep the other
   await failing.lifecycle.shutDown();
   expect(await failing.exited).toBe(70);
   expect(failing.steps.at(-1)).toBe('stop a');
+});
+
+test('what a start that goes on adds after the end has begun is stopped as well', async () => {
+  const released = Promise.withResolvers<void>();
+  const { process, lifecycle, steps, exited } = start(() => released.promise);
+  process.emit('SIGINT');
+  lifecycle.add({ name: 'late', stop: async () => void steps.push('stop late') });
+  released.resolve();
+  expect(await exited).toBe(0);
+  expect(steps.toSorted()).toEqual(['drain a', 'stop a', 'stop b', 'stop late']);
+});
+
+test('whoever shuts down a second time waits for the end, whose status the first has set', async () => {
+  const { lifecycle, steps, exited } = start();
+  void lifecycle.shutDown(65);
+  await lifecycle.shutDown(0);
+  expect(steps.at(-1)).toBe('stop a');
+  expect([await exited, lifecycle.state]).toEqual([65, 'stopped']);
+});
+
+test('past the deadline it exits 75, whatever still hangs', async () => {
+  const clock = new ManualClock();
+  const exited = Promise.withResolvers<number>();
+  const process = Object.assign(new EventEmitter(), { exit: (status: number) => exited.resolve(status) });
+  const lifecycle = new Lifecycle({ log: createLogger('silent'), process, clock, deadlineMs: 1000 });
+  lifecycle.add({ name: 'stuck', stop: () => new Promise(() => {}) });
+  process.emit('SIGTERM');
+  clock.advance(999);
+  expect(lifecycle.state).toBe('draining');
+  clock.advance(1);
+  expect(await exited.promise).toBe(75);
 });

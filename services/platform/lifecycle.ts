@@ -28,6 +28,7 @@ export interface LifecycleOptions {
 
 export class Lifecycle {
   #state: LifecycleState = 'starting';
+  #ending: Promise<void> | undefined;
   readonly #resources: Resource[] = [];
   readonly #options: LifecycleOptions;
 
@@ -46,7 +47,7 @@ export class Lifecycle {
     return this.#state;
   }
 
-  /** Stopped in reverse order of adding. */
+  /** Stopped in reverse order of adding; one that is added while others are being stopped is stopped too. */
   add(resource: Resource): void {
     this.#resources.push(resource);
   }
@@ -55,41 +56,55 @@ export class Lifecycle {
     if (this.#state === 'starting') this.#state = 'ready';
   }
 
-  /** Drains, stops and exits: with exitStatus, with 75 past the deadline, with the error's status when stopping fails. */
-  async shutDown(exitStatus = 0): Promise<void> {
-    if (this.#state === 'draining' || this.#state === 'stopped') return;
+  /**
+   * Drains, stops and exits: with exitStatus, with 75 past the deadline, with the error's status when stopping fails.
+   * The first call decides the status; later ones wait for its end.
+   */
+  shutDown(exitStatus = 0): Promise<void> {
+    this.#ending ??= this.#shutDown(exitStatus);
+    return this.#ending;
+  }
+
+  async #shutDown(exitStatus: number): Promise<void> {
     this.#state = 'draining';
     const { log, process, deadlineMs = 30_000, clock = systemClock } = this.#options;
     const cancel = clock.after(deadlineMs, () => {
       log.error({ deadlineMs }, 'did not stop in time');
       process.exit(errorCodes.DEADLINE_EXCEEDED.exit);
     });
-    const failure = await this.#end();
+    const failures = [...(await this.#drainAll()), ...(await this.#stopAll())];
     cancel();
     this.#state = 'stopped';
-    process.exit(failure ? errorCodes[failure.code].exit : exitStatus);
+    process.exit(failures[0] ? errorCodes[failures[0].code].exit : exitStatus);
   }
 
-  /** A resource that fails to end does not keep the others from ending; the first failure is returned. */
-  async #end(): Promise<TriremeError | undefined> {
-    let failure: TriremeError | undefined;
-    const reversed = [...this.#resources].reverse();
-    for (const [step, resource] of [
-      ...reversed.map((resource) => ['drain', resource] as const),
-      ...reversed.map((resource) => ['stop', resource] as const),
-    ]) {
-      try {
-        await resource[step]?.();
-      } catch (error) {
-        failure ??= TriremeError.from(error);
-        this.#options.log.error({ err: error, resource: resource.name }, `could not ${step}`);
-      }
+  async #drainAll(): Promise<TriremeError[]> {
+    const failures: TriremeError[] = [];
+    for (const resource of this.#resources.toReversed()) failures.push(...(await this.#attempt('drain', resource)));
+    return failures;
+  }
+
+  async #stopAll(): Promise<TriremeError[]> {
+    const failures: TriremeError[] = [];
+    for (let resource = this.#resources.pop(); resource; resource = this.#resources.pop()) {
+      failures.push(...(await this.#attempt('stop', resource)));
     }
-    return failure;
+    return failures;
+  }
+
+  /** A resource that fails to end does not keep the others from ending. */
+  async #attempt(step: 'drain' | 'stop', resource: Resource): Promise<TriremeError[]> {
+    try {
+      await resource[step]?.();
+      return [];
+    } catch (error) {
+      this.#options.log.error({ err: error, resource: resource.name }, `could not ${step}`);
+      return [TriremeError.from(error)];
+    }
   }
 
   #onSignal(signal: string): void {
-    if (this.#state === 'draining') return this.#options.process.exit(errorCodes.CANCELLED.exit);
+    if (this.#ending) return this.#options.process.exit(errorCodes.CANCELLED.exit);
     this.#options.log.info({ signal }, 'stopping');
     void this.shutDown();
   }

@@ -39,7 +39,7 @@ export async function connectEtcdStore(options: EtcdStoreOptions): Promise<Store
   const client = new EtcdClient({ urls, requestTimeoutMs, clock });
   try {
     const url = urls.join(',');
-    const start = { name: 'etcd', url, code: 'STORE_UNAVAILABLE', flag: '--etcd-url', limitMs: startLimitMs } as const;
+    const start = { name: 'etcd', url, code: 'STORE_UNAVAILABLE', limitMs: startLimitMs } as const;
     await waitForStart({ ...start, clock, log }, () => client.probe());
   } catch (error) {
     client.close();

@@ -12,8 +12,6 @@ export interface StartOptions {
   readonly name: string;
   readonly url: string;
   readonly code: ErrorCode;
-  /** Name of the flag that sets the URL, for the remedy. */
-  readonly flag: string;
   readonly limitMs: number;
   readonly clock: Clock;
   readonly log: Logger;
@@ -24,7 +22,7 @@ export interface StartOptions {
  * with the last attempt's error as its cause.
  */
 export async function waitForStart<T>(options: StartOptions, attempt: () => Promise<T>): Promise<T> {
-  const { name, url, code, flag, limitMs, clock, log } = options;
+  const { name, url, code, limitMs, clock, log } = options;
   const startMs = clock.now();
   let nextNoticeMs = startMs;
   for (;;) {
@@ -36,7 +34,7 @@ export async function waitForStart<T>(options: StartOptions, attempt: () => Prom
         const message = `${name} at ${url} did not answer within ${limitMs} ms`;
         throw new TriremeError(code, message, {
           cause,
-          remedy: `start ${name} there, or give its address with ${flag}`,
+          remedy: `start ${name} there, or configure the address where it is`,
         });
       }
       if (nowMs >= nextNoticeMs) {
