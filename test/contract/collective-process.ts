@@ -1,5 +1,5 @@
 /** A process of a collective case: opens its gate, learns the others' addresses, joins them, runs its ranks, reports. */
-import { RankGate } from '../../workers/collectives/rank-gate.ts';
+import { openRankGate } from '../../workers/collectives/rank-gate.ts';
 import { TcpMirror } from '../../workers/collectives/tcp-mirror.ts';
 import { TeamMemory } from '../../workers/collectives/team-memory.ts';
 import type { ScenarioName } from './collective-scenarios.ts';
@@ -20,7 +20,7 @@ export type ProcessMessage =
 
 const post = (message: ProcessMessage): void => void process.send?.(message);
 
-const gate = await RankGate.open('127.0.0.1:0');
+const gate = await openRankGate('127.0.0.1:0');
 process.on('message', async (orders: ProcessOrders | 'abort') => {
   if (orders === 'abort') return memory?.abort('somebody aborted');
   const { localRanks, addresses, sliceBytes, scenario, deadlineMs } = orders;

@@ -34,26 +34,13 @@ export class RankGate {
   readonly #expected = new Map<string, Expectation>();
   readonly #newestEpoch = new Map<string, number>();
 
-  private constructor(server: Server) {
+  /** `server` listens already: see openRankGate(). */
+  constructor(server: Server) {
     this.#server = server;
     const bound = server.address();
     const { address, port } = typeof bound === 'object' && bound ? bound : { address: '', port: 0 };
     this.address = `${address.includes(':') ? `[${address}]` : address}:${port}`;
     server.on('connection', (socket) => void this.#admit(socket));
-  }
-
-  /** Listens on host:port; port 0 means any free one. Errors: PORT_IN_USE, INVALID_CONFIG. */
-  static open(address: string): Promise<RankGate> {
-    const { host, port } = splitAddress(address);
-    const server = createServer({ noDelay: true });
-    return new Promise((resolve, reject) => {
-      server.once('error', (cause: NodeJS.ErrnoException) => {
-        const code = cause.code === 'EADDRINUSE' ? 'PORT_IN_USE' : 'INVALID_CONFIG';
-        const remedy = 'Name another address for ranks to meet at, or port 0 for any free one';
-        reject(new TriremeError(code, `cannot listen on ${address}: ${cause.message}`, { remedy, cause }));
-      });
-      server.listen(port, host, () => resolve(new RankGate(server)));
-    });
   }
 
   /** Lets the processes of a formation in, until the result is called. */
@@ -119,6 +106,20 @@ export class RankGate {
     checkAwaited(expectation, join);
     return expectation;
   }
+}
+
+/** Listens on host:port; port 0 means any free one. Errors: PORT_IN_USE, INVALID_CONFIG. */
+export function openRankGate(address: string): Promise<RankGate> {
+  const { host, port } = splitAddress(address);
+  const server = createServer({ noDelay: true });
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const code = cause.code === 'EADDRINUSE' ? 'PORT_IN_USE' : 'INVALID_CONFIG';
+      const remedy = 'Name another address for ranks to meet at, or port 0 for any free one';
+      reject(new TriremeError(code, `cannot listen on ${address}: ${cause.message}`, { remedy, cause }));
+    });
+    server.listen(port, host, () => resolve(new RankGate(server)));
+  });
 }
 
 function checkAwaited({ awaited }: Expectation, join: JoinMessage): void {

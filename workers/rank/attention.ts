@@ -7,7 +7,7 @@
 import { assert } from '#platform/assert.ts';
 import { OnnxGraph } from '../models/onnx-graph.ts';
 import type { Io, Runtime, Session, Tensor } from '../runtime/runtime.ts';
-import { type KvCache, type KvView, paddedPositions } from './kv-cache.ts';
+import { type ChunkRows, type KvCache, type KvView, paddedPositions } from './kv-cache.ts';
 
 /** Rows of a chunk that go through attention together: their scores should fit the second-level cache. */
 const rowsPerCall = 64;
@@ -19,15 +19,6 @@ export interface AttentionShape {
   readonly scale: number;
   /** Longest sequence, in positions. */
   readonly contextLength: number;
-}
-
-/** Rows of one sequence within a step. */
-export interface ChunkRows {
-  readonly slot: number;
-  readonly firstPosition: number;
-  /** First row of the step's tensors, and how many. */
-  readonly firstRow: number;
-  readonly rows: number;
 }
 
 /** Adds p x v to the graph. One query head per KV head and one row would be a matrix-vector product, which ONNX Runtime

@@ -6,7 +6,7 @@
 import type { Io, Runtime, Session } from '../runtime/runtime.ts';
 import { Rows } from './step-tensors.ts';
 
-/** `experts` and `weights` are [rows, chosen]; a row's experts ascend. */
+/** Both are [rows, chosen], and may be longer; a row's experts ascend. */
 export interface ExpertChoice {
   readonly experts: Int32Array;
   readonly weights: Float32Array;
@@ -33,9 +33,16 @@ export class ExpertRunner {
   }
 
   /** sum[row] = weighted sum of the row's experts over hidden[row]; both [rows, hidden]. */
-  run(sessions: readonly Session[], hidden: Rows, rows: number, choice: ExpertChoice, sum: Float32Array): void {
+  run(
+    sessions: readonly Session[],
+    hidden: Rows,
+    rows: number,
+    choice: ExpertChoice,
+    chosen: number,
+    sum: Float32Array,
+  ): void {
     sum.fill(0, 0, rows * this.#width);
-    this.#sort(rows, sessions.length, choice);
+    this.#sort(rows * chosen, chosen, sessions.length, choice);
     for (let expert = 0; expert < sessions.length; expert++) {
       const start = this.#starts[expert]!;
       const count = this.#starts[expert + 1]! - start;
@@ -65,12 +72,11 @@ export class ExpertRunner {
   }
 
   /** Counting sort of (row, expert) pairs by expert; rows ascend within one. */
-  #sort(rows: number, experts: number, choice: ExpertChoice): void {
+  #sort(pairs: number, chosen: number, experts: number, choice: ExpertChoice): void {
     const starts = this.#starts.fill(0);
-    const chosen = choice.experts.length / rows;
-    for (let i = 0; i < choice.experts.length; i++) starts[choice.experts[i]! + 1]!++;
+    for (let i = 0; i < pairs; i++) starts[choice.experts[i]! + 1]!++;
     for (let expert = 0; expert < experts; expert++) starts[expert + 1]! += starts[expert]!;
-    for (let i = 0; i < choice.experts.length; i++) {
+    for (let i = 0; i < pairs; i++) {
       const place = starts[choice.experts[i]!]!++;
       this.#pairRows[place] = (i / chosen) | 0;
       this.#pairWeights[place] = choice.weights[i]!;

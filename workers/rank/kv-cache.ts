@@ -18,6 +18,15 @@ export interface KvCacheOptions {
   readonly slots: number;
 }
 
+/** Rows of one sequence within a step. */
+export interface ChunkRows {
+  readonly slot: number;
+  readonly firstPosition: number;
+  /** First row of the step's tensors, and how many. */
+  readonly firstRow: number;
+  readonly rows: number;
+}
+
 export interface KvView {
   readonly keys: Tensor;
   readonly values: Tensor;
@@ -79,11 +88,14 @@ export class KvCache {
     this.#eachArena((arena) => arena.copyWithin(target, source, source + positions * this.#rowFloats));
   }
 
-  /** Writes consecutive rows of keys and values, [rows, kvHeads * headDim], from a position on. */
-  append(layer: number, slot: number, firstPosition: number, keys: Float32Array, values: Float32Array): void {
-    const start = (this.#firstRow(slot) + firstPosition) * this.#rowFloats;
-    this.#keys[layer]!.set(keys, start);
-    this.#values[layer]!.set(values, start);
+  /** Writes a chunk's keys and values; both arrays hold the step's rows, [rows, kvHeads * headDim]. */
+  append(layer: number, chunk: ChunkRows, keys: Float32Array, values: Float32Array): void {
+    const width = this.#rowFloats;
+    const target = (this.#firstRow(chunk.slot) + chunk.firstPosition) * width;
+    const start = chunk.firstRow * width;
+    const end = start + chunk.rows * width;
+    this.#keys[layer]!.set(keys.subarray(start, end), target);
+    this.#values[layer]!.set(values.subarray(start, end), target);
   }
 
   /** Keys and values [positions rounded up to a block, kvHeads, headDim] of a slot, from position 0. */

@@ -2,22 +2,20 @@
  * One rank's slice of the model: runs a step's rows through every layer, meeting the other ranks twice a layer. Decides
  * nothing about what runs (the plan does) and computes nothing itself: graphs come from the package, sums from the
  * collective.
- *
- * Two buffers hold the residual stream in turn: `before` enters attention, `after` enters the experts; a piece adds
- * `delta`, what the ranks summed last, on its way in.
  */
 import { assert } from '#platform/assert.ts';
 import type { Collective } from '../collectives/collective.ts';
-import type { KvCopy, StepPlan } from '../engine/step.ts';
+import type { StepPlan } from '../engine/step.ts';
 import { type Manifest, pieceNames, type ShardManifest } from '../models/manifest.ts';
 import { RotaryTable } from '../models/rotary.ts';
 import { chooseExperts } from '../models/routing.ts';
 import type { ExpertsSpec, LayerSpec, ModelSpec } from '../models/spec.ts';
-import type { Io, Runtime, Session } from '../runtime/runtime.ts';
-import { Attention, type ChunkRows, RowTensors } from './attention.ts';
+import type { Io, Runtime, Session, Tensor } from '../runtime/runtime.ts';
+import { Attention } from './attention.ts';
 import { type ExpertChoice, ExpertRunner } from './experts.ts';
-import { KvCache } from './kv-cache.ts';
-import { BorrowedRows, Indices, Rows } from './step-tensors.ts';
+import { type ChunkRows, KvCache } from './kv-cache.ts';
+import { bindRows, createRankBuffers, createRankIo, type RankBuffers, type RankIo } from './rank-buffers.ts';
+import { BorrowedRows, Rows } from './step-tensors.ts';
 
 export interface RankModelOptions {
   readonly runtime: Runtime;
@@ -32,12 +30,15 @@ export interface RankModelOptions {
   readonly maxRows: number;
 }
 
-/** Sees the inside of a forward pass, for verification: the residual stream [rows, hidden] after a layer, and its routing. */
-export type LayerTap = (
-  layer: number,
-  residual: (row: number) => Float32Array,
-  choice: ExpertChoice | undefined,
-) => void;
+/** The inside of a forward pass after a layer, for verification. */
+export interface LayerView {
+  readonly layer: number;
+  readonly rows: number;
+  /** Residual stream of a row [hidden], copied. */
+  residual(row: number): Float32Array;
+  /** Of all rows; undefined in a layer without experts. Valid during the call. */
+  readonly choice: ExpertChoice | undefined;
+}
 
 interface LayerSessions {
   readonly spec: LayerSpec;
@@ -51,7 +52,10 @@ interface LayerSessions {
 
 export class RankModel {
   readonly spec: ModelSpec;
-  readonly #shard: ShardManifest;
+  readonly vocabulary: ShardManifest['vocabulary'];
+  /** Called after every layer of every forward pass. */
+  tap: ((view: LayerView) => void) | undefined;
+  readonly #runtime: Runtime;
   readonly #collective: Collective;
   readonly #joined: boolean;
   readonly #layers: readonly LayerSessions[];
@@ -62,17 +66,17 @@ export class RankModel {
   readonly #experts: ExpertRunner | undefined;
   readonly #rotary: RotaryTable;
   readonly #parts: BorrowedRows;
-  readonly #runtime: Runtime;
-  readonly #rows: ReturnType<typeof createRows>;
-  readonly #io: ReturnType<typeof createIo>;
-  readonly #choice: ExpertChoice | undefined;
-  tap: LayerTap | undefined;
+  readonly #buffers: RankBuffers;
+  readonly #io: RankIo;
+  readonly #choice: ExpertChoice;
+  #logits: Rows | undefined;
+  #boundRows = 0;
 
   constructor(options: RankModelOptions) {
-    const { runtime, manifest, shard, collective, maxRows } = options;
+    const { runtime, manifest, shard, collective, maxRows, blocks, slots } = options;
     this.spec = manifest.spec;
+    this.vocabulary = shard.vocabulary;
     this.#runtime = runtime;
-    this.#shard = shard;
     this.#collective = collective;
     this.#joined = collective.ranks === 1;
     this.#embed = options.piece(pieceNames.embed);
@@ -81,32 +85,22 @@ export class RankModel {
     const { attention, contextLength, hiddenSize } = this.spec;
     const { headDim } = attention;
     const { heads, kvHeads } = shard;
-    const { blocks, slots } = options;
     this.#cache = new KvCache(runtime, { layers: this.#layers.length, kvHeads, headDim, blocks, slots });
-    this.#attention = new Attention(
-      runtime,
-      { heads, kvHeads, headDim, scale: headDim ** -0.5, contextLength },
-      this.#cache,
-    );
+    const shape = { heads, kvHeads, headDim, scale: headDim ** -0.5, contextLength };
+    this.#attention = new Attention(runtime, shape, this.#cache);
     this.#rotary = new RotaryTable(attention.rotary);
     this.#parts = new BorrowedRows(runtime, hiddenSize);
-    const sparse = widestExperts(this.spec);
-    this.#rows = createRows(runtime, this.spec, shard, maxRows, sparse?.experts ?? 0);
-    this.#io = createIo(runtime);
-    if (sparse) {
-      const { experts, chosen } = sparse;
-      this.#experts = new ExpertRunner(runtime, { maxRows, hidden: hiddenSize, experts, chosen });
-      this.#choice = { experts: new Int32Array(maxRows * chosen), weights: new Float32Array(maxRows * chosen) };
-    } else {
-      this.#experts = undefined;
-      this.#choice = undefined;
-    }
+    this.#buffers = createRankBuffers(runtime, this.spec, shard, maxRows);
+    this.#io = createRankIo(runtime);
+    const { experts, chosen } = widestExperts(this.spec);
+    this.#choice = { experts: new Int32Array(maxRows * chosen), weights: new Float32Array(maxRows * chosen) };
+    if (experts > 0) this.#experts = new ExpertRunner(runtime, { maxRows, hidden: hiddenSize, experts, chosen });
   }
 
   /** Applies a plan's releases and copies and makes room for its rows. */
   prepare(plan: StepPlan): void {
     for (const slot of plan.release) this.#cache.release(slot);
-    for (const copy of plan.copies) this.#copy(copy);
+    for (const { from, to, positions } of plan.copies) this.#cache.copy(from, to, positions);
     for (const chunk of plan.chunks) this.#cache.reserve(chunk.slot, chunk.firstPosition + chunk.tokens.length);
   }
 
@@ -116,32 +110,31 @@ export class RankModel {
     const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
     this.#attention.beginStep();
     this.#fillRotary(chunks);
-    this.#bindStep(rows);
+    if (rows !== this.#boundRows) bindRows(this.#io, this.#buffers, rows);
+    this.#boundRows = rows;
     this.#embedTokens(plan, rows);
     for (let layer = 0; layer < this.#layers.length; layer++) {
       this.#runLayer(layer, chunks, rows);
-      this.tap?.(layer, (row) => this.#residual(row), this.#choiceOf(layer, rows));
+      this.tap?.(this.#view(layer, rows));
     }
   }
 
   /** Logits of the given rows of the last forward, [rows, padded shard of the vocabulary]; valid until the next call. */
-  logits(wanted: readonly number[]): Rows {
-    const { after, delta, headIn, headDelta } = this.#rows;
-    const contiguous = wanted.every((row, i) => row === i);
-    for (const [i, row] of contiguous ? [] : wanted.entries()) {
+  logits(wanted: readonly number[]): Float32Array {
+    const { after, delta, headIn, headDelta } = this.#buffers;
+    const count = wanted.length;
+    const areFirst = wanted.every((row, i) => row === i);
+    for (const [i, row] of areFirst ? [] : wanted.entries()) {
       headIn.data.set(after.row(row), i * headIn.width);
       headDelta.data.set(delta.row(row), i * headDelta.width);
     }
-    const logits = this.#logitRows(wanted.length);
-    this.#io.head.input(0, (contiguous ? after : headIn).first(wanted.length));
-    this.#io.head.input(1, (contiguous ? delta : headDelta).first(wanted.length));
-    this.#io.head.output(0, logits.first(wanted.length));
-    this.#head.run(this.#io.head);
-    return logits;
-  }
-
-  get vocabulary(): ShardManifest['vocabulary'] {
-    return this.#shard.vocabulary;
+    const logits = this.#logitRows(count);
+    const io = this.#io.head;
+    io.input(0, (areFirst ? after : headIn).first(count));
+    io.input(1, (areFirst ? delta : headDelta).first(count));
+    io.output(0, logits.first(count));
+    this.#head.run(io);
+    return logits.data;
   }
 
   #openLayer(spec: LayerSpec, layer: number, piece: (name: string) => Session): LayerSessions {
@@ -158,12 +151,8 @@ export class RankModel {
     };
   }
 
-  #copy(copy: KvCopy): void {
-    this.#cache.copy(copy.from, copy.to, copy.positions);
-  }
-
   #fillRotary(chunks: readonly ChunkRows[]): void {
-    const { cos, sin } = this.#rows;
+    const { cos, sin } = this.#buffers;
     for (const chunk of chunks) {
       for (let i = 0; i < chunk.rows; i++) {
         this.#rotary.fill(chunk.firstPosition + i, cos.data, sin.data, (chunk.firstRow + i) * cos.width);
@@ -171,36 +160,14 @@ export class RankModel {
     }
   }
 
-  /** Everything that depends on the number of rows only. */
-  #bindStep(n: number): void {
-    const { before, after, delta, cos, sin, positions, q, k, v, context, hidden } = this.#rows;
-    const io = this.#io;
-    bind(
-      io.attentionInFirst,
-      [before, cos, sin].map((rows) => rows.first(n)),
-      [q, k, v].map((rows) => rows.first(n)),
-    );
-    io.attentionInFirst.input(3, positions.first(n));
-    bind(
-      io.attentionIn,
-      [after, delta, cos, sin].map((rows) => rows.first(n)),
-      [before, q, k, v].map((rows) => rows.first(n)),
-    );
-    io.attentionIn.input(4, positions.first(n));
-    io.attentionOut.input(0, context.first(n));
-    bind(io.mlp, [before.first(n), delta.first(n)], [after.first(n)]);
-    bind(io.router, [before.first(n), delta.first(n)], [after.first(n), hidden.first(n)]);
-    bind(io.joinedMlp, [context.first(n), before.first(n)], [after.first(n), delta.first(n)]);
-    bind(io.joinedRouter, [context.first(n), before.first(n)], [after.first(n), hidden.first(n)]);
-  }
-
+  /** Every rank looks up the tokens whose rows it holds; the sum over ranks is the embedding. */
   #embedTokens(plan: StepPlan, rows: number): void {
-    const { first, count } = this.#shard.vocabulary;
-    const { before, ids } = this.#rows;
+    const { first, count } = this.vocabulary;
+    const { before, ids } = this.#buffers;
     const part = this.#partRows(rows, before);
     let row = 0;
-    for (const chunk of plan.chunks) {
-      for (const token of chunk.tokens) {
+    for (const { tokens } of plan.chunks) {
+      for (const token of tokens) {
         const local = token - first;
         ids.data[row++] = BigInt(local >= 0 && local < count ? local : 0);
       }
@@ -211,8 +178,8 @@ export class RankModel {
     if (this.#joined) return;
     row = 0;
     const width = this.spec.hiddenSize;
-    for (const chunk of plan.chunks) {
-      for (const token of chunk.tokens) {
+    for (const { tokens } of plan.chunks) {
+      for (const token of tokens) {
         if (token < first || token >= first + count) part.data.fill(0, row * width, (row + 1) * width);
         row++;
       }
@@ -230,17 +197,9 @@ export class RankModel {
   }
 
   #attend(layer: number, chunks: readonly ChunkRows[]): void {
-    const { k, v, qRows, contextRows } = this.#rows;
+    const { k, v, qRows, contextRows } = this.#buffers;
     for (const chunk of chunks) {
-      const start = chunk.firstRow * k.width;
-      const end = start + chunk.rows * k.width;
-      this.#cache.append(
-        layer,
-        chunk.slot,
-        chunk.firstPosition,
-        k.data.subarray(start, end),
-        v.data.subarray(start, end),
-      );
+      this.#cache.append(layer, chunk, k.data, v.data);
       this.#attention.run(layer, chunk, qRows, contextRows);
     }
   }
@@ -251,23 +210,21 @@ export class RankModel {
   }
 
   #runExperts(sessions: LayerSessions, spec: ExpertsSpec, rows: number): void {
-    assert(this.#experts && this.#choice, 'a layer with experts has a runner');
-    const { hidden, delta, scores } = this.#rows;
-    const io = this.#joined ? this.#io.joinedRouter : this.#io.router;
+    const { hidden, delta, scores } = this.#buffers;
     const scoreRows = scores.get(spec.experts);
-    assert(scoreRows, 'scores have a buffer for every number of experts');
+    assert(this.#experts && scoreRows, 'a layer with experts has a runner and scores');
+    const io = this.#joined ? this.#io.joinedRouter : this.#io.router;
     io.output(2, scoreRows.first(rows));
     sessions.mlp.run(io);
-    const choice = this.#firstChoices(rows * spec.chosen);
-    chooseExperts(scoreRows.data, rows, spec, choice);
+    chooseExperts(scoreRows.data, rows, spec, this.#choice);
     const part = this.#partRows(rows, delta);
-    this.#experts.run(sessions.experts, hidden, rows, choice, part.data);
+    this.#experts.run(sessions.experts, hidden, rows, this.#choice, spec.chosen, part.data);
     if (!this.#joined) this.#collective.allReduce(part.data, rows * delta.width, delta.data);
   }
 
   /** Runs a piece whose output is a partial sum, and sums it over ranks into `delta`. */
   #reduceFrom(session: Session, io: Io, output: number, rows: number): void {
-    const { delta } = this.#rows;
+    const { delta } = this.#buffers;
     const part = this.#partRows(rows, delta);
     io.output(output, part.tensor);
     session.run(io);
@@ -275,35 +232,33 @@ export class RankModel {
   }
 
   /** Where a partial sum goes: straight to its target with one rank, else into the collective's own memory. */
-  #partRows(rows: number, target: Rows): { data: Float32Array; tensor: ReturnType<Rows['first']> } {
+  #partRows(rows: number, target: Rows): { readonly data: Float32Array; readonly tensor: Tensor } {
     if (this.#joined) return { data: target.data, tensor: target.first(rows) };
     const data = this.#collective.partBuffer(rows * target.width);
     return { data, tensor: this.#parts.first(data, rows) };
   }
 
-  #firstChoices(count: number): ExpertChoice {
-    assert(this.#choice, 'a layer with experts has choices');
-    return { experts: this.#choice.experts.subarray(0, count), weights: this.#choice.weights.subarray(0, count) };
-  }
-
-  #choiceOf(layer: number, rows: number): ExpertChoice | undefined {
+  #view(layer: number, rows: number): LayerView {
+    const { after, delta } = this.#buffers;
     const { mlp } = this.#layers[layer]!.spec;
-    return mlp.kind === 'experts' ? this.#firstChoices(rows * mlp.chosen) : undefined;
+    const residual = (row: number): Float32Array => {
+      const sum = delta.row(row);
+      return after.row(row).map((value, i) => value + sum[i]!);
+    };
+    if (mlp.kind === 'dense') return { layer, rows, residual, choice: undefined };
+    const experts = this.#choice.experts.subarray(0, rows * mlp.chosen);
+    const weights = this.#choice.weights.subarray(0, rows * mlp.chosen);
+    return { layer, rows, residual, choice: { experts, weights } };
   }
 
-  #residual(row: number): Float32Array {
-    const { after, delta } = this.#rows;
-    const sum = delta.row(row);
-    return after.row(row).map((value, i) => value + sum[i]!);
-  }
-
+  /** Grows by doubling: one row in decode, as many as a step has when every row is wanted. */
   #logitRows(rows: number): Rows {
-    const width = this.#shard.vocabulary.padded;
-    const known = this.#rows.logits;
-    if (known && known.data.length >= rows * width) return known;
-    const grown = new Rows(this.#runtime, rows, width);
-    this.#rows.logits = grown;
-    return grown;
+    const width = this.vocabulary.padded;
+    const held = this.#logits ? this.#logits.data.length / width : 0;
+    if (this.#logits && held >= rows) return this.#logits;
+    this.#logits?.release();
+    this.#logits = new Rows(this.#runtime, Math.max(rows, 2 * Math.floor(held)), width);
+    return this.#logits;
   }
 }
 
@@ -316,65 +271,11 @@ function placeRows(plan: StepPlan): readonly ChunkRows[] {
   });
 }
 
-function widestExperts(spec: ModelSpec): { experts: number; chosen: number } | undefined {
+/** Largest numbers of experts and of chosen ones in any layer; 0 without layers that have experts. */
+function widestExperts(spec: ModelSpec): { readonly experts: number; readonly chosen: number } {
   const sparse = spec.layers.flatMap(({ mlp }) => (mlp.kind === 'experts' ? [mlp] : []));
-  if (sparse.length === 0) return undefined;
   return {
-    experts: Math.max(...sparse.map((mlp) => mlp.experts)),
-    chosen: Math.max(...sparse.map((mlp) => mlp.chosen)),
-  };
-}
-
-function bind(
-  io: Io,
-  inputs: readonly Parameters<Io['input']>[1][],
-  outputs: readonly Parameters<Io['output']>[1][],
-): void {
-  for (const [i, tensor] of inputs.entries()) io.input(i, tensor);
-  for (const [i, tensor] of outputs.entries()) io.output(i, tensor);
-}
-
-function createIo(runtime: Runtime) {
-  return {
-    embed: runtime.io(['ids'], ['x']),
-    attentionInFirst: runtime.io(['x', 'cos', 'sin', 'positions'], ['q', 'k', 'v']),
-    attentionIn: runtime.io(['x', 'delta', 'cos', 'sin', 'positions'], ['residual', 'q', 'k', 'v']),
-    attentionOut: runtime.io(['context'], ['partial']),
-    mlp: runtime.io(['x', 'delta'], ['residual', 'partial']),
-    router: runtime.io(['x', 'delta'], ['residual', 'hidden', 'scores']),
-    joinedMlp: runtime.io(['context', 'x'], ['residual', 'partial']),
-    joinedRouter: runtime.io(['context', 'x'], ['residual', 'hidden', 'scores']),
-    head: runtime.io(['x', 'delta'], ['logits']),
-  };
-}
-
-function createRows(runtime: Runtime, spec: ModelSpec, shard: ShardManifest, maxRows: number, _experts: number) {
-  const rows = (width: number) => new Rows(runtime, maxRows, width);
-  const { headDim, rotary } = spec.attention;
-  const q = rows(shard.heads * headDim);
-  const context = rows(shard.heads * headDim);
-  const headDims = [shard.kvHeads, shard.heads / shard.kvHeads, headDim];
-  const expertCounts = new Set(spec.layers.flatMap(({ mlp }) => (mlp.kind === 'experts' ? [mlp.experts] : [])));
-  const positions = new Indices(runtime, maxRows, (n) => [1, n]);
-  for (let i = 0; i < maxRows; i++) positions.data[i] = BigInt(i);
-  return {
-    before: rows(spec.hiddenSize),
-    after: rows(spec.hiddenSize),
-    delta: rows(spec.hiddenSize),
-    hidden: rows(spec.hiddenSize),
-    headIn: rows(spec.hiddenSize),
-    headDelta: rows(spec.hiddenSize),
-    cos: rows(rotary.dims / 2),
-    sin: rows(rotary.dims / 2),
-    k: rows(shard.kvHeads * headDim),
-    v: rows(shard.kvHeads * headDim),
-    q,
-    context,
-    qRows: new RowTensors(runtime, q.data, headDims),
-    contextRows: new RowTensors(runtime, context.data, headDims),
-    scores: new Map([...expertCounts].map((count) => [count, rows(count)])),
-    positions,
-    ids: new Indices(runtime, maxRows, (n) => [n]),
-    logits: undefined as Rows | undefined,
+    experts: Math.max(0, ...sparse.map((mlp) => mlp.experts)),
+    chosen: Math.max(0, ...sparse.map((mlp) => mlp.chosen)),
   };
 }

@@ -40,13 +40,24 @@ export class Rows {
   row(i: number): Float32Array {
     return this.data.subarray(i * this.width, (i + 1) * this.width);
   }
+
+  /** The views are void afterwards. */
+  release(): void {
+    for (const tensors of [this.#heads, this.#singles]) {
+      for (const tensor of tensors) tensor?.release();
+      tensors.length = 0;
+    }
+  }
 }
 
-/** Views of memory that somebody else owns (the part buffers of a collective), by address and rows. */
+/** A collective hands out two slices in turn, and for longer parts a buffer that grew by doubling. */
+const borrowedMax = 34;
+
+/** Views of memory that somebody else owns (the part buffers of a collective), by buffer and rows. */
 export class BorrowedRows {
   readonly #runtime: Runtime;
   readonly #width: number;
-  readonly #known = new Map<number, Map<number, Tensor>>();
+  readonly #known = new Map<Float32Array, Map<number, Tensor>>();
 
   constructor(runtime: Runtime, width: number) {
     this.#runtime = runtime;
@@ -54,11 +65,11 @@ export class BorrowedRows {
   }
 
   first(buffer: Float32Array, n: number): Tensor {
-    let byRows = this.#known.get(buffer.byteOffset);
+    let byRows = this.#known.get(buffer);
     if (!byRows) {
-      assert(this.#known.size < 2, 'a collective has two part buffers');
+      assert(this.#known.size < borrowedMax, 'a collective reuses its part buffers');
       byRows = new Map();
-      this.#known.set(buffer.byteOffset, byRows);
+      this.#known.set(buffer, byRows);
     }
     const known = byRows.get(n);
     if (known) return known;

@@ -5,9 +5,9 @@
  */
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import koffi from 'koffi';
 import { assert } from '#platform/assert.ts';
 import { TriremeError } from '#platform/errors.ts';
-import koffi from 'koffi';
 
 /** Table version that every build from 1.23 on offers; we use nothing newer. */
 const apiVersion = 23;

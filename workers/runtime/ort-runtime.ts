@@ -17,7 +17,12 @@ const optimiseAll = 99;
 export interface OrtOptions {
   /** Path of libonnxruntime; default: the one in the npm package. */
   readonly library?: string;
+  /** Address of a RunSwitch, which ends the runs of this runtime from another thread. */
+  readonly runSwitch?: Address;
 }
+
+/** Run without options. */
+const noOptions: Address = 0n;
 
 function ownBytes(length: number): ArrayBuffer {
   return new ArrayBuffer(Math.max(length, ownBufferBytes));
@@ -94,19 +99,21 @@ class OrtSession implements Session {
   readonly #name: string;
   readonly #api: OrtApi;
   readonly #session: Address;
+  readonly #options: Address;
   readonly #release: () => void;
 
-  constructor(name: string, api: OrtApi, session: Address, release: () => void) {
+  constructor(name: string, api: OrtApi, session: Address, options: Address, release: () => void) {
     this.#name = name;
     this.#api = api;
     this.#session = session;
+    this.#options = options;
     this.#release = release;
   }
 
   run(io: OrtIo): void {
     const status = this.#api.run(
       this.#session,
-      0n,
+      this.#options,
       io.inputNames,
       io.inputValues,
       io.inputCount,
@@ -125,6 +132,7 @@ class OrtSession implements Session {
 export class OrtRuntime implements Runtime {
   readonly version: string;
   readonly #api: OrtApi;
+  readonly #runOptions: Address;
   readonly #environment: Address;
   readonly #memoryInfo: Address;
   readonly #dims = new BigInt64Array(ownBytes(8 * maxRank), 0, maxRank);
@@ -134,26 +142,25 @@ export class OrtRuntime implements Runtime {
 
   constructor(options: OrtOptions = {}) {
     this.#api = loadOrtApi(options.library);
+    this.#runOptions = options.runSwitch ?? noOptions;
     this.version = this.#api.version;
     this.#environment = this.#api.create('createEnv', errorSeverity, 'trireme');
     this.#memoryInfo = this.#api.create('createCpuMemoryInfo', 0, 0);
   }
 
   openSession(name: string, model: Uint8Array, folder: string): Session {
-    const bytes = new Uint8Array(ownBytes(model.length), 0, model.length);
-    bytes.set(model);
+    assert(model.buffer.byteLength >= ownBufferBytes, 'a model must not lie in the V8 heap');
     const options = this.#api.create('createSessionOptions');
     try {
       this.#configure(options, folder);
       const session = this.#api.create(
         'createSessionFromArray',
         this.#environment,
-        addressOf(bytes),
-        bytes.length,
+        addressOf(model),
+        model.length,
         options,
       );
-      assert(bytes.length === model.length, 'the model stays referenced while it is read');
-      return new OrtSession(name, this.#api, session, this.#owned('releaseSession', session));
+      return new OrtSession(name, this.#api, session, this.#runOptions, this.#owned('releaseSession', session));
     } finally {
       this.#api.release('releaseSessionOptions', options);
     }

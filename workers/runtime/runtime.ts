@@ -28,7 +28,7 @@ export interface Session {
 }
 
 export interface Runtime {
-  /** `model` is an encoded ONNX model; its external data lie in `folder`. Errors: RUNTIME_ERROR. */
+  /** `model` is an encoded ONNX model, not needed afterwards; its external data lie in `folder`. Errors: RUNTIME_ERROR. */
   openSession(name: string, model: Uint8Array, folder: string): Session;
   tensor(data: TensorData, dims: readonly number[]): Tensor;
   io(inputs: readonly string[], outputs: readonly string[]): Io;

@@ -1,0 +1,63 @@
+/** Steps of a whole group, seen from rank 0: tells the other ranks the plan, runs this rank's part, gathers the logits. */
+import type { Collective } from '../collectives/collective.ts';
+import type { ChunkLogits, ModelRunner, StepPlan } from '../engine/step.ts';
+import type { Manifest, ShardManifest } from '../models/manifest.ts';
+import type { RankModel } from './rank-model.ts';
+import { decodeStep, encodeStep, encodeStop } from './step-message.ts';
+import { decodeShards, encodeShard, readAlone, wantedRows } from './vocabulary-gather.ts';
+
+export class LeaderRunner implements ModelRunner {
+  readonly vocabularySize: number;
+  readonly contextLength: number;
+  readonly #model: RankModel;
+  readonly #collective: Collective;
+  readonly #vocabularies: readonly ShardManifest['vocabulary'][];
+
+  constructor(model: RankModel, collective: Collective, manifest: Manifest) {
+    this.vocabularySize = manifest.spec.vocabularySize;
+    this.contextLength = manifest.spec.contextLength;
+    this.#model = model;
+    this.#collective = collective;
+    this.#vocabularies = manifest.shards.map(({ vocabulary }) => vocabulary);
+  }
+
+  run(plan: StepPlan): readonly ChunkLogits[] {
+    const isAlone = this.#collective.ranks === 1;
+    if (!isAlone) this.#collective.broadcast(encodeStep(plan));
+    runRows(this.#model, plan);
+    const wanted = wantedRows(plan);
+    if (wanted.rows.length === 0) return plan.chunks.map(() => ({ kind: 'none' }));
+    const logits = this.#model.logits(wanted.rows);
+    if (isAlone) return readAlone(plan, logits, this.#model.vocabulary);
+    const parts = this.#collective.allGather(encodeShard(logits, wanted, this.#model.vocabulary));
+    return decodeShards(plan, parts, this.#vocabularies);
+  }
+
+  /** Lets the other ranks leave their loops. */
+  stop(): void {
+    if (this.#collective.ranks > 1) this.#collective.broadcast(encodeStop());
+  }
+}
+
+/**
+ * The loop of every other rank: runs what the leader says until it says stop. `onStep` is called after each step. Errors:
+ * RANK_FAILED, DEADLINE_EXCEEDED, RUNTIME_ERROR.
+ */
+export function runFollower(model: RankModel, collective: Collective, onStep: () => void = () => {}): void {
+  for (;;) {
+    const plan = decodeStep(collective.broadcast(undefined));
+    if (!plan) return;
+    runRows(model, plan);
+    const wanted = wantedRows(plan);
+    if (wanted.rows.length > 0) {
+      collective.allGather(encodeShard(model.logits(wanted.rows), wanted, model.vocabulary));
+    }
+    onStep();
+  }
+}
+
+/** A plan without rows only releases and copies. */
+function runRows(model: RankModel, plan: StepPlan): void {
+  model.prepare(plan);
+  if (plan.chunks.length > 0) model.forward(plan);
+}

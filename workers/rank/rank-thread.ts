@@ -1,0 +1,111 @@
+/**
+ * The thread of one rank: load, wait for the group, test the collective, run a first step, then lead or follow until told to
+ * stop. However it ends, the team hears of it: in the shared memory at once, in a message with the reason.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { assert } from '#platform/assert.ts';
+import { TriremeError } from '#platform/errors.ts';
+import { SharedCollective } from '../collectives/shared-collective.ts';
+import { TeamMemory } from '../collectives/team-memory.ts';
+import { OrtRuntime } from '../runtime/ort-runtime.ts';
+import { LeaderRunner, runFollower } from './leader-runner.ts';
+import { readManifest, shardFor } from './package.ts';
+import { PieceOpener } from './piece-opener.ts';
+import type { LeaderJob, RankMessage, RankThreadData, RunLeader } from './rank-messages.ts';
+import { RankModel } from './rank-model.ts';
+import { testCollective, warmUp } from './self-test.ts';
+
+/** How often a rank that waits for the group looks whether there still is one. */
+const napMs = 100;
+
+const data = workerData as RankThreadData;
+const memory = TeamMemory.attach(data.memory, data.ranks);
+const name = `rank ${data.rank}`;
+const post = (message: RankMessage): void => parentPort?.postMessage(message);
+
+function checkAbort(): void {
+  if (memory.aborted) throw new TriremeError('RANK_FAILED', memory.abortReason);
+}
+
+function load(runtime: OrtRuntime, collective: SharedCollective) {
+  const { packagePath, rank, ranks, serving } = data;
+  const manifest = readManifest(packagePath);
+  const shard = shardFor(manifest, rank, ranks);
+  const onProgress = (opened: number, total: number): void => {
+    checkAbort();
+    post({ kind: 'loading', opened, total });
+  };
+  const opener = new PieceOpener({ runtime, folder: packagePath, shard, onProgress });
+  try {
+    const { kvBlocks: blocks, maxSequences: slots, stepTokens: maxRows } = serving;
+    const piece = (piece: string) => opener.open(piece);
+    const model = new RankModel({ runtime, manifest, shard, piece, collective, blocks, slots, maxRows });
+    return { manifest, model };
+  } finally {
+    opener.close();
+  }
+}
+
+/** Blocks until every rank of the group has loaded, wherever it is. */
+function awaitGroup(): void {
+  const word = new Int32Array(data.start);
+  while (Atomics.load(word, 0) === 0) {
+    checkAbort();
+    Atomics.wait(word, 0, 0, napMs);
+  }
+}
+
+async function run(): Promise<void> {
+  const { serving, job, runtimeLibrary, runSwitch } = data;
+  const runtime = new OrtRuntime({ runSwitch, ...(runtimeLibrary ? { library: runtimeLibrary } : {}) });
+  try {
+    const collective = new SharedCollective(memory, data.rank);
+    const { manifest, model } = load(runtime, collective);
+    post({ kind: 'loaded' });
+    awaitGroup();
+    testCollective(collective);
+    if (data.rank !== 0)
+      return runFollower(
+        model,
+        collective,
+        announceOnce(() => post({ kind: 'warm' })),
+      );
+    assert(job, 'rank 0 has a job');
+    const runner = new LeaderRunner(model, collective, manifest);
+    warmUp(runner, serving);
+    post({ kind: 'warm' });
+    const runLeader = await leaderOf(job);
+    const postResult = (value: unknown): void => post({ kind: 'result', value });
+    runLeader({ manifest, serving, runner, model, checkAbort, post: postResult }, job.data as never);
+    runner.stop();
+  } finally {
+    runtime.close();
+  }
+}
+
+async function leaderOf(job: LeaderJob): Promise<RunLeader> {
+  const { runLeader } = (await import(job.module)) as { runLeader: RunLeader };
+  return runLeader;
+}
+
+function announceOnce(announce: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) announce();
+    isDone = true;
+  };
+}
+
+let isOver = false;
+process.on('exit', (status) => {
+  if (!isOver) memory.abort(`${name} exited with status ${status}`);
+});
+try {
+  await run();
+  post({ kind: 'finished' });
+} catch (cause) {
+  const { code, message, remedy } = TriremeError.from(cause);
+  post({ kind: 'failed', code, message, remedy });
+  memory.abort(code === 'RANK_FAILED' ? message : `${name}: ${code}: ${message}`);
+}
+isOver = true;
