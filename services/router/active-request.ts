@@ -9,6 +9,7 @@ import type { RoutedRequest, SessionId } from './events.ts';
 /** What a request knows of the session that carries it. */
 export interface Carrier {
   readonly id: SessionId;
+  readonly group: string;
   readonly epoch: number;
   readonly frames: { readonly next: number };
   readonly broken: TriremeError | undefined;

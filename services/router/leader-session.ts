@@ -30,14 +30,14 @@ export class LeaderSession implements GroupLoad, Carrier {
   #full = false;
   readonly #capacity: number;
 
-  constructor(opened: OpenedSession, { model, serving }: GroupRecord, limits: HealthLimits) {
+  constructor(opened: OpenedSession, { model, serving }: GroupRecord, limits: HealthLimits, nowMs: number) {
     this.id = opened.session;
     this.group = opened.group;
     this.epoch = opened.epoch;
     this.model = model;
     this.maxSequences = serving?.maxSequences ?? 1;
     this.frames = new FrameTracker(opened.lastFrame);
-    this.health = new SessionHealth(limits, opened.engine.step);
+    this.health = new SessionHealth(limits, opened.engine.step, nowMs);
     this.#engine = opened.engine;
     this.#capacity = this.maxSequences + (serving?.maxWaiting ?? 0);
   }

@@ -247,6 +247,19 @@ test('an idle leader may stand still', () => {
   for (let i = 0; i < 300; i++) expect([...bench.wait(100), ...bench.status(1, 0)]).toEqual([]);
 });
 
+test('rest between requests does not count as slow steps', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  for (let step = 1; step <= 5; step++) {
+    for (let i = 0; i < 100; i++) expect([...bench.wait(100), ...bench.status(1, 0, { step: step - 1 })]).toEqual([]);
+    bench.status(1, 0, { step, running: 1 });
+  }
+  bench.request('a');
+  let stillMs = 0;
+  for (; !bench.isIdle; stillMs += 100) [bench.wait(100), bench.status(1, 0, { step: 5, running: 1 })];
+  expect(stillMs).toBe(2000);
+});
+
 test('a submit that is never answered ends its request', () => {
   const bench = new CoreBench({ answerLimit: 3000 });
   bench.open(1, 'g');
@@ -359,6 +372,61 @@ test('a session for an epoch that has passed is closed, a newer one takes the pl
   });
   expect(stale[0]).toMatchObject({ kind: 'close-session', session: 4 });
   expect(bench.router.sessionCount).toBe(1);
+});
+
+test('a group is full by what it was sent, not by what it answered, until its leader speaks again', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  const ids = ['a', 'b', 'c', 'd'];
+  for (const id of ids) expect(bench.request(id)).toHaveLength(1);
+  expect(bench.request('e')).toEqual([]);
+  for (const id of ids.slice(2)) bench.accepted(1, id);
+  expect(bench.request('f')).toEqual([]);
+  for (const id of [...ids, 'e', 'f']) bench.abandon(id);
+  expect([bench.isIdle, bench.request('g')]).toEqual([true, []]);
+  expect(bench.status(1, 0)).toHaveLength(1);
+  expect(['h', 'i', 'j'].flatMap((id) => bench.request(id))).toHaveLength(3);
+});
+
+test('whoever a group turned away keeps its place before those who came later', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  for (const id of ['a', 'b', 'c', 'd', 'e']) bench.request(id);
+  expect(bench.refused(1, 'd', 'NO_ROOM')).toEqual([]);
+  expect(bench.status(1, 0)[0]).toBe('send 1 submit d#2 n=1 epoch=1');
+});
+
+test('a frame of one group says nothing of a request at another', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.open(2, 'h');
+  expect(bench.frame('h', 1, entry('a', 0, 'x'))).toEqual([]);
+});
+
+test('of a request with several choices a lost frame matters as long as one of them may have been in it', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a', { n: 2 });
+  bench.frame('g', 2, entry('a', 0, 'x', { choice: 1 }));
+  expect(bench.wait(500).at(-1)).toMatch(/^end a UNAVAILABLE: frame 1 /);
+});
+
+test('an error for a choice that a stop string has ended is of no interest', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a', { n: 2, stop: ['x'] });
+  bench.frame('g', 1, entry('a', 0, 'x'));
+  expect(bench.frame('g', 2, { requestId: 'a', errorCode: 'INTERNAL', errorMessage: 'late' })).toEqual([]);
+});
+
+test('tokens that a leader repeats in an earlier frame do not make later ones suspect', () => {
+  const bench = new CoreBench();
+  bench.open(1, 'g');
+  bench.request('a');
+  bench.frame('g', 4, entry('a', 0, 'xy'));
+  bench.frame('g', 2, entry('a', 0, 'x'));
+  expect(bench.wait(500)).toEqual([]);
 });
 
 test('a leader that counts frames nobody sent is given up', () => {

@@ -21,15 +21,15 @@ export class SessionHealth {
   /** Since the last step ended, counted only while there is work. */
   #stillMs = 0;
   #step: number;
-  /** The engine had work at its last status. */
-  #wasBusy = false;
+  /** When the step before ended, or the engine was last seen idle. */
+  #movedMs: number;
   #samples: number[] = [];
-  #statusMs = 0;
   readonly #limits: HealthLimits;
 
-  constructor(limits: HealthLimits, step: number) {
+  constructor(limits: HealthLimits, step: number, nowMs: number) {
     this.#limits = limits;
     this.#step = step;
+    this.#movedMs = nowMs;
   }
 
   /** Any message has come. */
@@ -40,14 +40,13 @@ export class SessionHealth {
   /** busy: sequences run or wait at the engine. */
   onStatus(step: number, busy: boolean, nowMs: number): void {
     if (step !== this.#step) {
-      if (this.#wasBusy) this.#addSample((nowMs - this.#statusMs) / (step - this.#step));
+      this.#addSample((nowMs - this.#movedMs) / (step - this.#step));
       this.#step = step;
       this.#stillMs = 0;
-      this.#statusMs = nowMs;
-    } else if (!this.#wasBusy) {
-      this.#statusMs = nowMs;
+      this.#movedMs = nowMs;
+    } else if (!busy) {
+      this.#movedMs = nowMs;
     }
-    this.#wasBusy = busy;
   }
 
   /** What is wrong, in words, or undefined. hasWork: this router has attempts there. */
