@@ -75,7 +75,7 @@ module.exports = {
       '^workers/runtime/ort-api[.]ts$',
     ),
     only('etcd3', 'The only door to etcd.', 'node_modules/etcd3', '^services/platform/store-etcd[a-z-]*[.]ts$'),
-    only('nats', 'The only door to NATS.', 'node_modules/nats', '^services/platform/bus-nats[.]ts$'),
+    only('nats', 'The only door to NATS.', 'node_modules/nats', '^services/platform/bus-nats[a-z-]*[.]ts$'),
     only(
       'grpc',
       'gRPC servers and channels are made in one place.',

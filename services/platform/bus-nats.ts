@@ -1,34 +1,11 @@
-/**
- * The bus over NATS; the only importer of nats. Reconnecting is done here, with a new connection each time: the client
- * library keeps what is published while the server is away, and its way out of a dead connection first waits for that
- * connection to take one more write.
- */
-import {
-  connect,
-  ErrorCode,
-  type Msg,
-  type NatsConnection,
-  NatsError,
-  type Subscription as NatsSubscription,
-} from 'nats';
+/** The bus over NATS. With bus-nats-link.ts the only importer of nats. */
+import { ErrorCode, type Msg, type NatsConnection, type Subscription as NatsSubscription } from 'nats';
 import { type Bus, checkPayload, checkSubject, type OnMessage, type Subscription } from './bus.ts';
+import { isCode, NatsLink, openConnection } from './bus-nats-link.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { TriremeError } from './errors.ts';
 import type { Logger } from './log.ts';
 import { waitForStart } from './wait-for-start.ts';
-
-/** The server is asked for a sign of life this often, */
-const pingMs = 1000;
-/** and given up after this long without one. */
-const silenceLimitMs = 3000;
-const firstBackoffMs = 50;
-const maxBackoffMs = 1000;
-/** Once so much is on its way, the server is asked whether it has it; */
-const askAfterBytes = 256 << 10;
-/** beyond this, messages are dropped until it says so. */
-const maxUnconfirmedBytes = 32 << 20;
-/** The library's own pings would end in its own reconnecting. */
-const libraryPingMs = 0x7fff_ffff;
 
 export interface NatsBusOptions {
   /** Servers of one cluster: nats://host:port. */
@@ -42,21 +19,9 @@ export interface NatsBusOptions {
 /** Connects, waiting with a message when NATS is not there yet. Errors: BUS_UNAVAILABLE after startLimitMs. */
 export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
   const { urls, log, startLimitMs = 30_000, clock = systemClock } = options;
-  const url = urls.join(',');
-  const start = { name: 'NATS', url, code: 'BUS_UNAVAILABLE', limitMs: startLimitMs } as const;
-  const connection = await waitForStart({ ...start, clock, log }, () => open(urls));
+  const start = { name: 'NATS', url: urls.join(','), code: 'BUS_UNAVAILABLE', limitMs: startLimitMs } as const;
+  const connection = await waitForStart({ ...start, clock, log }, () => openConnection(urls));
   return new NatsBus(connection, { urls, log, clock });
-}
-
-async function open(urls: readonly string[]): Promise<NatsConnection> {
-  return connect({
-    servers: [...urls],
-    name: 'trireme',
-    timeout: silenceLimitMs,
-    pingInterval: libraryPingMs,
-    reconnect: false,
-    noAsyncTraces: true,
-  });
 }
 
 interface Listener {
@@ -67,31 +32,20 @@ interface Listener {
 }
 
 class NatsBus implements Bus {
-  /** undefined while the bus is away. */
-  #connection: NatsConnection | undefined;
-  #closed = false;
-  #droppedCount = 0;
-  #unconfirmedBytes = 0;
-  #confirming: Promise<void> | undefined;
-  readonly #cancelPings: () => void;
-  readonly #closing = new AbortController();
-  readonly #clock: Clock;
+  readonly #link: NatsLink;
   readonly #listeners = new Set<Listener>();
   readonly #log: Logger;
   readonly #onConnection: ((connected: boolean) => void)[] = [];
   readonly #pending = new Set<(error: TriremeError) => void>();
-  readonly #urls: readonly string[];
 
   constructor(connection: NatsConnection, options: { urls: readonly string[]; log: Logger; clock: Clock }) {
-    this.#urls = options.urls;
     this.#log = options.log;
-    this.#clock = options.clock;
-    this.#cancelPings = this.#clock.every(pingMs, () => void this.#confirm());
-    this.#becomeConnected(connection);
+    this.#link = new NatsLink({ ...options, onUp: (up) => this.#onUp(up), onDown: () => this.#onDown() });
+    this.#link.start(connection);
   }
 
   get connected(): boolean {
-    return this.#connection !== undefined;
+    return this.#link.connection !== undefined;
   }
 
   onConnection(onChange: (connected: boolean) => void): void {
@@ -101,21 +55,18 @@ class NatsBus implements Bus {
   publish(subject: string, payload: Uint8Array): void {
     checkSubject(subject);
     checkPayload(subject, payload);
-    const connection = this.#connection;
-    if (!connection || this.#unconfirmedBytes + payload.length > maxUnconfirmedBytes) return this.#drop();
-    this.#send(payload.length, () => connection.publish(subject, payload));
+    this.#link.send(payload.length, (connection) => connection.publish(subject, payload));
   }
 
   subscribe(subject: string, onMessage: OnMessage): Subscription {
     checkSubject(subject);
-    if (this.#closed) throw this.#unavailable();
+    if (this.#link.closed) throw this.#link.unavailable();
     const listener: Listener = { subject, onMessage, inForce: undefined };
     this.#listeners.add(listener);
-    if (this.#connection) this.#putInForce(listener, this.#connection);
+    if (this.#link.connection) this.#putInForce(listener, this.#link.connection);
     return {
       close: () => {
-        if (!this.#listeners.delete(listener)) return;
-        listener.inForce?.unsubscribe();
+        if (this.#listeners.delete(listener)) listener.inForce?.unsubscribe();
       },
     };
   }
@@ -123,80 +74,38 @@ class NatsBus implements Bus {
   async request(subject: string, payload: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     checkSubject(subject);
     checkPayload(subject, payload);
-    const connection = this.#connection;
-    if (!connection) throw this.#unavailable();
+    const { connection } = this.#link;
+    if (!connection) throw this.#link.unavailable();
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
     this.#pending.add(reject);
     connection.request(subject, payload, { timeout: timeoutMs }).then(
       ({ data }) => resolve(plain(data)),
       // The library ends what waits on a connection that breaks as if its time were up.
       (cause: unknown) =>
-        reject(connection.isClosed() ? this.#unavailable(cause) : this.#requestError(cause, subject, timeoutMs)),
+        reject(connection.isClosed() ? this.#link.unavailable(cause) : this.#requestError(cause, subject, timeoutMs)),
     );
     return promise.finally(() => this.#pending.delete(reject));
   }
 
-  async flush(): Promise<void> {
-    const connection = this.#connection;
-    if (!connection) throw this.#unavailable();
-    await this.#roundTrip(connection);
+  flush(): Promise<void> {
+    return this.#link.roundTrip();
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#closing.abort();
-    this.#cancelPings();
-    const connection = this.#connection;
-    if (!connection) return;
     for (const listener of this.#listeners) listener.inForce?.unsubscribe();
     this.#listeners.clear();
-    // What was published goes out first; a server that does not take it in time is not waited for.
-    await this.#roundTrip(connection).catch(() => {});
-    this.#becomeAway(connection);
-    await connection.close();
+    await this.#link.close();
   }
 
-  #becomeConnected(connection: NatsConnection): void {
-    this.#connection = connection;
-    this.#unconfirmedBytes = 0;
+  #onUp(connection: NatsConnection): void {
     for (const listener of this.#listeners) this.#putInForce(listener, connection);
-    void connection.closed().then(() => this.#onLost(connection));
     for (const onChange of this.#onConnection) onChange(true);
   }
 
-  #becomeAway(connection: NatsConnection): void {
-    if (this.#connection !== connection) return;
-    this.#connection = undefined;
+  #onDown(): void {
     for (const listener of this.#listeners) listener.inForce = undefined;
-    for (const fail of [...this.#pending]) fail(this.#unavailable());
+    for (const fail of [...this.#pending]) fail(this.#link.unavailable());
     for (const onChange of this.#onConnection) onChange(false);
-  }
-
-  #onLost(connection: NatsConnection): void {
-    if (this.#connection !== connection) return;
-    this.#becomeAway(connection);
-    if (this.#closed) return;
-    this.#log.warn({ url: this.#urls.join(',') }, 'NATS is away');
-    void this.#reconnect();
-  }
-
-  async #reconnect(): Promise<void> {
-    for (let backoffMs = firstBackoffMs; !this.#closed; backoffMs = Math.min(backoffMs * 2, maxBackoffMs)) {
-      // Closing ends the pause early; the loop then ends too.
-      await this.#clock.sleep(backoffMs, this.#closing.signal).catch(() => {});
-      if (this.#closed) return;
-      try {
-        const connection = await open(this.#urls);
-        if (this.#closed) return await connection.close();
-        this.#log.info({ url: this.#urls.join(','), droppedCount: this.#droppedCount }, 'NATS is back');
-        this.#droppedCount = 0;
-        this.#becomeConnected(connection);
-        return;
-      } catch (error) {
-        this.#log.debug({ err: error }, 'NATS is still away');
-      }
-    }
   }
 
   #putInForce(listener: Listener, connection: NatsConnection): void {
@@ -213,7 +122,7 @@ class NatsBus implements Bus {
     try {
       listener.onMessage(plain(message.data), (reply) => {
         checkPayload(`the reply on ${listener.subject}`, reply);
-        if (message.reply) this.#send(reply.length, () => message.respond(reply));
+        if (message.reply) this.#link.send(reply.length, () => message.respond(reply));
       });
     } catch (bug) {
       // Thrown here it would silently end the library's reader; on its own it ends the process, as a bug should.
@@ -223,48 +132,6 @@ class NatsBus implements Bus {
     }
   }
 
-  #send(byteCount: number, send: () => void): void {
-    try {
-      send();
-    } catch (cause) {
-      if (isCode(cause, ErrorCode.MaxPayloadExceeded)) throw serverLimitError(byteCount, cause);
-      return this.#drop(); // The connection ended a moment ago.
-    }
-    this.#unconfirmedBytes += byteCount;
-    if (this.#unconfirmedBytes >= askAfterBytes) void this.#confirm();
-  }
-
-  #drop(): void {
-    this.#droppedCount++;
-    if (this.#droppedCount === 1)
-      this.#log.warn({ url: this.#urls.join(',') }, 'dropping messages: NATS is away or behind');
-  }
-
-  /** Asks the server whether it has everything; one question at a time. No answer in time ends the connection. */
-  #confirm(): Promise<void> {
-    const connection = this.#connection;
-    if (!connection) return Promise.resolve();
-    const byteCount = this.#unconfirmedBytes;
-    this.#confirming ??= this.#roundTrip(connection)
-      .then(
-        () => {
-          if (this.#connection === connection) this.#unconfirmedBytes -= byteCount;
-        },
-        () => connection.close(),
-      )
-      .finally(() => {
-        this.#confirming = undefined;
-      });
-    return this.#confirming;
-  }
-
-  async #roundTrip(connection: NatsConnection): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const cancel = this.#clock.after(silenceLimitMs, () => reject(this.#unavailable()));
-    connection.flush().then(resolve, () => reject(this.#unavailable()));
-    await promise.finally(cancel);
-  }
-
   #requestError(cause: unknown, subject: string, timeoutMs: number): TriremeError {
     if (isCode(cause, ErrorCode.NoResponders)) {
       return new TriremeError('UNAVAILABLE', `nobody listens on ${subject}`, { cause });
@@ -272,30 +139,11 @@ class NatsBus implements Bus {
     if (isCode(cause, ErrorCode.Timeout)) {
       return new TriremeError('DEADLINE_EXCEEDED', `no answer on ${subject} within ${timeoutMs} ms`, { cause });
     }
-    return this.#unavailable(cause);
-  }
-
-  #unavailable(cause?: unknown): TriremeError {
-    if (this.#closed) return new TriremeError('BUS_UNAVAILABLE', 'the bus is closed');
-    return new TriremeError('BUS_UNAVAILABLE', `NATS at ${this.#urls.join(',')} does not answer`, {
-      cause,
-      remedy: 'check that NATS runs and can be reached',
-    });
+    return this.#link.unavailable(cause);
   }
 }
 
 /** The library hands out Buffers, whose slice() does not copy; readers count on that of Uint8Array. */
 function plain(data: Uint8Array): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
-function isCode(error: unknown, code: ErrorCode): boolean {
-  return error instanceof NatsError && error.code === code;
-}
-
-function serverLimitError(byteCount: number, cause: unknown): TriremeError {
-  return new TriremeError('MESSAGE_TOO_LARGE', `NATS takes no message of ${byteCount} bytes`, {
-    cause,
-    remedy: 'raise max_payload of the NATS servers to 1 MiB',
-  });
 }

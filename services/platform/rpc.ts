@@ -13,9 +13,8 @@
  *   const session = client.bidi(WorkerService.session, { onMessage, onEnd });
  */
 
+export type { BidiHandlers, BidiStream } from './rpc-bidi.ts';
 export type {
-  BidiHandlers,
-  BidiStream,
   RpcClient,
   RpcClientOptions,
   StreamOptions,
