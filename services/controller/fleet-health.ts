@@ -26,13 +26,6 @@ export interface HealthLimits {
   readonly drainMsMax: number;
 }
 
-export const defaultHealthLimits: HealthLimits = {
-  unreachableMax: 2,
-  unansweredMax: 3,
-  drainMsMin: 1000,
-  drainMsMax: 60_000,
-};
-
 /** A team on a worker that the placement does not know (any more). */
 export interface StrayTeam {
   readonly group: string;
@@ -53,7 +46,7 @@ export class FleetHealth {
   readonly #drainingSinceMs = new Map<string, number>();
   readonly #limits: HealthLimits;
 
-  constructor(limits: HealthLimits = defaultHealthLimits) {
+  constructor(limits: HealthLimits) {
     this.#limits = limits;
   }
 

@@ -8,8 +8,6 @@ export interface RetryLimits {
   readonly soundAfterMs: number;
 }
 
-export const defaultRetryLimits: RetryLimits = { firstDelayMs: 500, delayMsMax: 30_000, soundAfterMs: 30_000 };
-
 export class FormationRetries {
   /** By group: the time before which no formation starts. */
   readonly retryAtMs = new Map<string, number>();
@@ -17,7 +15,7 @@ export class FormationRetries {
   readonly #readySinceMs = new Map<string, number>();
   readonly #limits: RetryLimits;
 
-  constructor(limits: RetryLimits = defaultRetryLimits) {
+  constructor(limits: RetryLimits) {
     this.#limits = limits;
   }
 

@@ -1,6 +1,8 @@
-/** Every time limit and count of the controller, by name. */
-import { defaultHealthLimits, type HealthLimits } from './fleet-health.ts';
-import { defaultRetryLimits, type RetryLimits } from './formation-retries.ts';
+/** Every time limit and count of the controller, by the name of the part that keeps it. */
+import { loadConfig } from '#platform/config.ts';
+import { type ControllerConfig, controllerFields } from './config.ts';
+import type { HealthLimits } from './fleet-health.ts';
+import type { RetryLimits } from './formation-retries.ts';
 
 export interface ControllerLimits {
   /** A leader that ends without a word is followed after so long. */
@@ -17,13 +19,30 @@ export interface ControllerLimits {
   readonly retries: RetryLimits;
 }
 
-export const defaultControllerLimits: ControllerLimits = {
-  leaseTtlMs: 5000,
-  retryMs: 1000,
-  probeMs: 300,
-  probeTimeoutMs: 1000,
-  disbandTimeoutMs: 5000,
-  stallMs: 60_000,
-  health: defaultHealthLimits,
-  retries: defaultRetryLimits,
-};
+const storeRetryMs = 1000;
+
+/** What is left out takes its default. */
+export function limitsOf(config: Partial<ControllerConfig> = {}): ControllerLimits {
+  const complete = { ...defaultConfig, ...config };
+  return {
+    leaseTtlMs: complete.leaseTtl,
+    retryMs: storeRetryMs,
+    probeMs: complete.probe,
+    probeTimeoutMs: complete.probeTimeout,
+    disbandTimeoutMs: complete.disbandTimeout,
+    stallMs: complete.stall,
+    health: {
+      unreachableMax: complete.maxUnreachable,
+      unansweredMax: complete.maxUnanswered,
+      drainMsMin: complete.minDrain,
+      drainMsMax: complete.maxDrain,
+    },
+    retries: {
+      firstDelayMs: complete.firstRetry,
+      delayMsMax: complete.maxRetry,
+      soundAfterMs: complete.maxRetry,
+    },
+  };
+}
+
+const defaultConfig = loadConfig(controllerFields, { argv: [], env: {} });

@@ -5,19 +5,15 @@ import type { Logger } from '#platform/log.ts';
 import type { RandomSource } from '#platform/random.ts';
 import { startRpcServer } from '#platform/rpc.ts';
 import type { Store } from '#platform/store.ts';
+import type { ControllerConfig } from './config.ts';
 import { runElection } from './election.ts';
-import { type ControllerLimits, defaultControllerLimits } from './limits.ts';
+import { limitsOf } from './limits.ts';
 import { reconcile } from './reconcile.ts';
 import { WorkerClient } from './worker-client.ts';
 
-export interface ControllerConfig {
-  /** host:port of the gRPC health service; left out: none. */
-  readonly listen?: string | undefined;
-  readonly limits?: Partial<ControllerLimits> | undefined;
-}
-
 export interface ControllerOptions {
-  readonly config: ControllerConfig;
+  /** What is left out takes its default. */
+  readonly config: Partial<ControllerConfig>;
   readonly store: Store;
   readonly clock: Clock;
   readonly random: RandomSource;
@@ -35,7 +31,7 @@ export interface RunningController {
 export async function startController(options: ControllerOptions): Promise<RunningController> {
   const { config, store, clock, random } = options;
   const log = options.log.component('controller');
-  const limits = { ...defaultControllerLimits, ...config.limits };
+  const limits = limitsOf(config);
   const health =
     config.listen === undefined ? undefined : await startRpcServer({ listen: config.listen, services: [], log, clock });
   const address = health?.address;

@@ -9,7 +9,7 @@ import { EmbeddedStore } from '#platform/store-embedded.ts';
 import { groupsPrefix, leaderKey, modelKey, workerKey } from '#proto/keys.ts';
 import { GroupRecord, GroupState, LeaderRecord, ModelRecord, WorkerRecord } from '#proto/records.ts';
 import { runElection } from '../../services/controller/election.ts';
-import { defaultControllerLimits } from '../../services/controller/limits.ts';
+import { limitsOf } from '../../services/controller/limits.ts';
 import { reconcile } from '../../services/controller/reconcile.ts';
 import { FakeFleet } from './fake-fleet.ts';
 import { FakeWorker } from './fake-worker.ts';
@@ -54,7 +54,7 @@ export class SimulatedCluster {
     const { store, clock, fleet: workers } = this;
     const log = createLogger('silent');
     const random: RandomSource = { bytes: (count) => new Uint8Array(count), id: () => name };
-    const limits = defaultControllerLimits;
+    const limits = limitsOf();
     const record = LeaderRecord.fromPartial({ controller: name });
     const election = runElection(
       { store, clock, log, record, ...limits },
