@@ -16,6 +16,7 @@ function start(stopB: () => Promise<void> = async () => {}) {
   });
   lifecycle.add({
     name: 'b',
+    drain: async () => void steps.push('drain b'),
     stop: async () => {
       steps.push('stop b');
       await stopB();
@@ -25,11 +26,11 @@ function start(stopB: () => Promise<void> = async () => {}) {
   return { process, lifecycle, steps, exited: exited.promise };
 }
 
-test('SIGTERM drains, stops in reverse order and exits 0', async () => {
+test('SIGTERM drains all, then stops all, each in reverse order, and exits 0', async () => {
   const { process, steps, exited } = start();
   process.emit('SIGTERM');
   expect(await exited).toBe(0);
-  expect(steps).toEqual(['drain a', 'stop b', 'stop a']);
+  expect(steps).toEqual(['drain b', 'drain a', 'stop b', 'stop a']);
 });
 
 test('a second signal exits at once with 130', async () => {
@@ -56,7 +57,7 @@ test('what a start that goes on adds after the end has begun is stopped as well'
   lifecycle.add({ name: 'late', stop: async () => void steps.push('stop late') });
   released.resolve();
   expect(await exited).toBe(0);
-  expect(steps.toSorted()).toEqual(['drain a', 'stop a', 'stop b', 'stop late']);
+  expect(steps.toSorted()).toEqual(['drain a', 'drain b', 'stop a', 'stop b', 'stop late']);
 });
 
 test('whoever shuts down a second time waits for the end, whose status the first has set', async () => {

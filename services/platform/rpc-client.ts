@@ -135,7 +135,7 @@ export class RpcClient {
     const ending = this.#watchEnd(stream, options.signal);
     const bidi = new ClientBidi<Request, Response>(stream, this.#maxPendingMessages);
     stream.on('data', (message: Response) => handlers.onMessage(message));
-    // grpc-js tells the status before the last messages have been read; 'end' comes after them.
+    // The status may be there before the last messages have been read; 'end' comes after them.
     stream.on('end', () => {
       bidi.end();
       handlers.onEnd(bidi.failure ?? (ending.failure && this.#errorOf(ending.failure, options.signal)));

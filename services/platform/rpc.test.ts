@@ -360,6 +360,28 @@ test('a writer learns that its client is behind, and goes on when that reads', a
   expect([seen.length, seen.at(-1)]).toEqual([count + 1, 'last']);
 });
 
+test('write holds its caller back while the client does not read', async () => {
+  let written = 0;
+  const large = GenerateResponse.fromPartial({ requestId: 'x'.repeat(10_000) });
+  const { promise: behind, resolve } = Promise.withResolvers<void>();
+  const server = await serve({
+    generate: async (_, call) => {
+      while (written < 500) {
+        const writing = call.write(large);
+        written++;
+        if (call.pendingCount > 10) resolve();
+        await writing;
+      }
+    },
+  });
+  const client = clientOf(server.address);
+  const stream = client.serverStream(InferenceService.generate, request);
+  await behind;
+  await client.unary(InferenceService.cancel, { requestId: '' }, { timeoutMs: 5000 });
+  expect(written).toBeLessThan(200);
+  expect(await collect(stream)).toHaveLength(500);
+});
+
 test('a client that leaves too much unread loses the call by name, on both sides', async () => {
   const { promise: reason, resolve } = Promise.withResolvers<unknown>();
   const limit = { maxPendingMessages: 50 };
@@ -494,7 +516,7 @@ test('stopping ends what runs with UNAVAILABLE on both sides and frees the port'
   await next.stop();
 });
 
-test('a network that dies without a word ends calls on both sides within two keepalives', async () => {
+test('a network that dies without a word ends calls within two keepalives, each side for itself', async () => {
   const { promise: reason, resolve } = Promise.withResolvers<unknown>();
   const keepalive = { keepaliveMs: 200 };
   const server = await serve({ session: async (call) => resolve(await over(call)) }, keepalive);

@@ -58,11 +58,11 @@ export class Relay {
     from.on('data', (chunk) => {
       if (this.#mode === 'pass') to.write(chunk);
     });
-    // Either side's end, orderly or not, ends both: a relay has nothing to say about it.
     from.on('error', () => {});
     from.on('close', () => {
       this.#sockets.delete(from);
-      to.destroy();
+      // One side's end is the other's, unless the network is dead: then nobody learns of it.
+      if (this.#mode !== 'swallow') to.destroy();
     });
   }
 }
