@@ -2,13 +2,14 @@
 import { TriremeError } from '#platform/errors.ts';
 import { FormStage } from '#proto/control.ts';
 import { type EngineCommand, EngineReport, type EngineSubmit } from '#proto/rank.ts';
-import type { Team, TeamEvents, TeamFormation, TeamHost } from '../../workers/worker/team-port.ts';
+import type { Team } from '../../workers/rank/team-port.ts';
+import type { FormationEvents, TeamFormation, TeamHost } from '../../workers/worker/team-port.ts';
 
 type DeepPartial<T> = T extends object ? { [K in keyof T]?: DeepPartial<T[K]> } : T;
 
 export class FakeTeam implements Team {
   readonly formation: TeamFormation;
-  readonly events: TeamEvents;
+  readonly events: FormationEvents;
   readonly commands: EngineCommand[] = [];
   /** Commands that the ring has room for. */
   room = Number.POSITIVE_INFINITY;
@@ -18,7 +19,7 @@ export class FakeTeam implements Team {
   readonly #warm = Promise.withResolvers<void>();
   #waiting: (() => void)[] = [];
 
-  constructor(formation: TeamFormation, events: TeamEvents) {
+  constructor(formation: TeamFormation, events: FormationEvents) {
     this.formation = formation;
     this.events = events;
   }
@@ -76,6 +77,10 @@ export class FakeTeam implements Team {
     this.events.onExit(new TriremeError('RANK_FAILED', message));
   }
 
+  abort(reason: string): void {
+    this.exit(reason);
+  }
+
   async stop(): Promise<void> {
     this.stopCount++;
     await this.threadsEnd;
@@ -95,7 +100,7 @@ export class FakeTeams implements TeamHost {
     return team;
   }
 
-  async start(formation: TeamFormation, events: TeamEvents, signal: AbortSignal): Promise<Team> {
+  async start(formation: TeamFormation, events: FormationEvents, signal: AbortSignal): Promise<Team> {
     const team = new FakeTeam(formation, events);
     this.teams.push(team);
     if (this.warmAtOnce) team.warm();

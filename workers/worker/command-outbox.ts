@@ -14,7 +14,7 @@ export class CommandOutbox {
     this.#send = send;
   }
 
-  /** False: no room in the ring now. */
+  /** False: no room in the ring now. Errors: MESSAGE_TOO_LARGE for what never fits. */
   submit(owner: number, submit: Submit): boolean {
     return this.#waiting.length === 0 && this.#send({ command: { $case: 'submit', value: { owner, submit } } });
   }

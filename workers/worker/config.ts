@@ -1,18 +1,23 @@
 /** What an operator may set of a worker. */
-export interface WorkerConfig {
-  /** Name in the store; empty: drawn at every start. Of two processes with one id the younger has it. */
-  readonly id: string;
-  /** host:port of the gRPC server; port 0: any free one. */
-  readonly listen: string;
-  /** host:port where ranks of other processes join; port 0: any free one. */
-  readonly rankListen: string;
-  /** Host that others reach this worker by; empty: that of the listen addresses. */
-  readonly advertiseHost: string;
-  /** Ranks that it may own at a time. */
-  readonly rankCapacity: number;
-  /** What it registers as its memory. */
-  readonly memoryBytes: number;
-  readonly leaseTtlMs: number;
-  /** How long a drain waits for running requests. */
-  readonly drainMs: number;
-}
+import { availableParallelism, totalmem } from 'node:os';
+import { byteSize, type ConfigOf, durationMs, integer, listenAddress, optional, text } from '#platform/config.ts';
+
+export const workerFields = {
+  id: optional(text({ help: 'name in the store; drawn at every start when left out' })),
+  listen: listenAddress({ default: '127.0.0.1:0', help: 'where controller and routers connect' }),
+  rankListen: listenAddress({ default: '127.0.0.1:0', help: 'where ranks of other workers connect' }),
+  advertiseHost: optional(
+    text({ help: 'host by which others reach this worker; that of the listen addresses when left out' }),
+  ),
+  rankCapacity: integer({
+    default: availableParallelism(),
+    min: 1,
+    max: 1024,
+    help: 'ranks that it may own at a time',
+  }),
+  memory: byteSize({ default: totalmem(), min: 1, help: 'what it registers as its memory' }),
+  leaseTtl: durationMs({ default: 5000, min: 1000, help: 'how long it stays registered after it was last heard of' }),
+  drain: durationMs({ default: 20_000, help: 'how long a drain waits for running requests' }),
+};
+
+export type WorkerConfig = ConfigOf<typeof workerFields>;

@@ -37,13 +37,17 @@ class RecordingLink implements SessionLink {
 let clock: ManualClock;
 let commands: EngineCommand[];
 let room: number;
+let sendError: TriremeError | undefined;
 let frames: Frame[];
+let stepTokens: number[];
 
 beforeEach(() => {
   clock = new ManualClock();
   commands = [];
   room = Number.POSITIVE_INFINITY;
   frames = [];
+  sendError = undefined;
+  stepTokens = [];
 });
 
 function createDesk(limits: Partial<WorkerLimits> = {}): LeaderDesk {
@@ -54,6 +58,7 @@ function createDesk(limits: Partial<WorkerLimits> = {}): LeaderDesk {
     limits: { ...defaultLimits, ...limits },
     clock,
     send: (command) => {
+      if (sendError) throw sendError;
       if (room === 0) return false;
       room--;
       commands.push(command);
@@ -64,7 +69,7 @@ function createDesk(limits: Partial<WorkerLimits> = {}): LeaderDesk {
       expect(decoded.routerIncarnation).toBe(incarnation);
       frames.push(decoded);
     },
-    onStep: () => {},
+    onStep: (tokens) => stepTokens.push(tokens),
   });
 }
 
@@ -130,6 +135,7 @@ test('a session starts with welcome and status, then hears answers, the end of a
     }),
   );
   expect(link.cases).toEqual(['welcome', 'status', 'accepted', 'refused']);
+  expect(desk.runningCount).toBe(1);
   desk.onReport(report(1, [token(router, 'x', 0)]));
   expect(link.cases).toHaveLength(4);
   desk.onReport(report(2, [token(router, 'x', 1, stop)]));
@@ -216,6 +222,7 @@ test('closing ends every attempt in a last frame, tells its number, ends the ses
   expect([a.link.ended?.code, b.link.ended?.code]).toEqual(['RANK_FAILED', 'RANK_FAILED']);
   desk.onReport(report(6, [token(a.router, 'x', 1)]));
   expect([frames.length, desk.runningCount, desk.sessionCount, clock.timerCount]).toEqual([2, 0, 0, 0]);
+  expect(stepTokens).toEqual([1]);
 });
 
 test('an acknowledged end frees the journal', () => {
@@ -254,6 +261,50 @@ test('one router more than may have a session is refused, and of those without o
     return link.lastFrames[0];
   };
   expect(['a', 'b', 'b', 'c', 'a'].map(visit)).toEqual([0, 0, 1, 0, 0]);
+});
+
+test('a router with a session keeps its place at the limit, and is never among the forgotten', () => {
+  const desk = createDesk({ sessionsMax: 2, pastRoutersMax: 1 });
+  const stays = openSession(desk, 'stays');
+  for (const incarnation of ['b', 'c']) {
+    const { link, router } = openSession(desk, incarnation);
+    router.onBreak(link);
+  }
+  stays.router.onMessage(submitOf('x'));
+  desk.onReport(report(1, [token(stays.router, 'x', 0)]));
+  expect(frames.map(({ routerIncarnation }) => routerIncarnation)).toEqual(['stays']);
+  openSession(desk, 'd');
+  expect(openSession(desk, 'stays').link.lastFrames).toEqual([1]);
+});
+
+test('a router that came back is forgotten after those that did not', () => {
+  const desk = createDesk({ pastRoutersMax: 2 });
+  const visit = (incarnation: string) => {
+    const { link, router } = openSession(desk, incarnation);
+    router.onMessage(submitOf(incarnation));
+    desk.onReport(report(1, [token(router, incarnation, 0)]));
+    router.onBreak(link);
+    return link.lastFrames[0];
+  };
+  expect(['a', 'b', 'a', 'c', 'd', 'a', 'b'].map(visit)).toEqual([0, 0, 1, 0, 0, 2, 0]);
+});
+
+test('an answer to an attempt that was cancelled meanwhile is not passed on', () => {
+  const desk = createDesk();
+  const { link, router } = openSession(desk, 'a');
+  router.onMessage(submitOf('x'));
+  router.onMessage(cancelOf('x'));
+  const answers = [{ owner: router.owner, requestId: 'x', attempt: 1 }];
+  desk.onReport(EngineReport.fromPartial({ answers }));
+  expect(link.cases).toEqual(['welcome', 'status']);
+});
+
+test('a submit that no ring could hold is refused as too large', () => {
+  const desk = createDesk();
+  const { link, router } = openSession(desk, 'a');
+  sendError = new TriremeError('MESSAGE_TOO_LARGE', 'too long');
+  router.onMessage(submitOf('x'));
+  expect([link.refusals, desk.runningCount]).toEqual([['MESSAGE_TOO_LARGE'], 0]);
 });
 
 test('a second Hello ends the session', () => {

@@ -49,7 +49,7 @@ export class LeaderDesk {
       limits: options.limits,
       outbox: this.#outbox,
       publish: options.publish,
-      refusal: () => (this.#draining ? new TriremeError('NO_ROOM', 'the worker is draining') : undefined),
+      isDraining: () => this.#draining,
       engineStatus: () => this.#status,
     };
     this.#stopTicking = options.clock.every(statusIntervalMs, () => this.#tick());

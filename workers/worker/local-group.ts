@@ -13,10 +13,11 @@ import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import { type EngineStatus, type FormProgress, FormStage, type HeldGroup } from '#proto/control.ts';
+import type { Team } from '../rank/team-port.ts';
 import { LeaderDesk } from './leader-desk.ts';
 import type { WorkerLimits } from './limits.ts';
 import { checkPackageDigest } from './package-digest.ts';
-import type { Team, TeamFormation, TeamHost } from './team-port.ts';
+import type { TeamFormation, TeamHost } from './team-port.ts';
 
 type State =
   | { readonly kind: 'forming'; readonly abort: AbortController }

@@ -28,8 +28,8 @@ export interface DeskContext {
   readonly limits: WorkerLimits;
   readonly outbox: CommandOutbox;
   publish(routerIncarnation: string, frame: Uint8Array): void;
-  /** Why no submit is taken just now; undefined when one is. */
-  refusal(): TriremeError | undefined;
+  /** No submit is taken any more. */
+  isDraining(): boolean;
   engineStatus(): EngineStatus;
 }
 
@@ -151,26 +151,30 @@ export class RouterDesk {
   #onSubmit(submit: Submit): void {
     const { requestId, attempt } = submit;
     const { outbox } = this.#context;
-    const refusal = this.#refusalOf(submit);
-    if (refusal) return this.#refuse(requestId, attempt, refusal.code, refusal.message);
-    if (!outbox.submit(this.owner, submit)) {
-      return this.#refuse(requestId, attempt, 'NO_ROOM', 'the engine has not read its commands yet');
+    try {
+      this.#checkSubmit(submit);
+      if (!outbox.submit(this.owner, submit)) {
+        throw new TriremeError('NO_ROOM', 'the engine has not read its commands yet');
+      }
+      this.#book.open(submit);
+    } catch (error) {
+      if (!(error instanceof TriremeError)) throw error;
+      this.#refuse(requestId, attempt, error.code, error.message);
     }
-    this.#book.open(submit);
   }
 
-  #refusalOf({ requestId, attempt, epoch }: Submit): TriremeError | undefined {
-    const { limits, refusal } = this.#context;
+  #checkSubmit({ requestId, attempt, epoch }: Submit): void {
+    const { limits, isDraining } = this.#context;
     if (epoch !== this.#context.epoch) {
-      return new TriremeError('STALE_EPOCH', `submitted for epoch ${epoch}, this is ${this.#context.epoch}`);
+      throw new TriremeError('STALE_EPOCH', `submitted for epoch ${epoch}, this is ${this.#context.epoch}`);
     }
     if (this.#book.has(requestId, attempt)) {
-      return new TriremeError('INVALID_ARGUMENT', `attempt ${attempt} of ${requestId} is here already`);
+      throw new TriremeError('INVALID_ARGUMENT', `attempt ${attempt} of ${requestId} is here already`);
     }
     if (this.#book.runningCount >= limits.runningAttemptsMax) {
-      return new TriremeError('NO_ROOM', `${limits.runningAttemptsMax} attempts of this router run here`);
+      throw new TriremeError('NO_ROOM', `${limits.runningAttemptsMax} attempts of this router run here`);
     }
-    return refusal();
+    if (isDraining()) throw new TriremeError('NO_ROOM', 'the worker is draining');
   }
 
   #refuse(requestId: string, attempt: number, code: string, message: string): void {

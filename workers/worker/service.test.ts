@@ -7,13 +7,13 @@ import { EmbeddedBus } from '#platform/bus-embedded.ts';
 import { systemClock } from '#platform/clock.ts';
 import { createLogger } from '#platform/log.ts';
 import { systemRandom } from '#platform/random.ts';
-import { createRpcClient, type RpcClient } from '#platform/rpc.ts';
 import { EmbeddedStore } from '#platform/store-embedded.ts';
-import { type FormProgress, FormStage, WorkerControlService } from '#proto/control.ts';
+import { FormStage } from '#proto/control.ts';
 import { FinishReason } from '#proto/inference.ts';
 import { groupKey, workerKey } from '#proto/keys.ts';
 import { GroupRecord, GroupState, WorkerRecord } from '#proto/records.ts';
 import { FakeTeams } from '../../test/fakes/fake-team.ts';
+import { placeGroup, ScriptedController } from '../../test/fakes/scripted-controller.ts';
 import { ScriptedRouter } from '../../test/fakes/scripted-router.ts';
 import type { WorkerConfig } from './config.ts';
 import { type RunningWorker, startWorker } from './service.ts';
@@ -23,11 +23,11 @@ const config: WorkerConfig = {
   id: 'w0',
   listen: '127.0.0.1:0',
   rankListen: '127.0.0.1:0',
-  advertiseHost: '',
+  advertiseHost: undefined,
   rankCapacity: 2,
-  memoryBytes: 1,
-  leaseTtlMs: 1000,
-  drainMs: 60_000,
+  memory: 1,
+  leaseTtl: 1000,
+  drain: 60_000,
 };
 
 let folder: string;
@@ -35,7 +35,7 @@ let store: EmbeddedStore;
 let bus: EmbeddedBus;
 let teams: FakeTeams;
 let worker: RunningWorker;
-let controller: RpcClient;
+let controller: ScriptedController;
 let routers: ScriptedRouter[];
 
 beforeEach(async () => {
@@ -46,7 +46,7 @@ beforeEach(async () => {
   teams = new FakeTeams();
   routers = [];
   worker = await start();
-  controller = createRpcClient(worker.address);
+  controller = new ScriptedController(worker.address);
 });
 
 afterEach(async () => {
@@ -67,38 +67,17 @@ function start(changes: Partial<WorkerConfig> = {}): Promise<RunningWorker> {
     random: systemRandom,
     log: createLogger('silent'),
     openTeams: async () => teams,
-    onStuck: (error) => expect.fail(error.message),
   });
 }
 
 function recordOf(epoch: number, changes: Partial<GroupRecord> = {}): GroupRecord {
-  const { id, incarnation, address, rankAddress } = worker.record;
-  const mine = { worker: id, incarnation, address, rankAddress };
-  return GroupRecord.fromPartial({
-    group: 'g',
-    epoch,
-    ranks: [0, 1].map((rank) => ({ rank, ...mine })),
-    packagePath: folder,
-    packageDigest: createHash('sha256').update(manifest).digest('hex'),
-    serving: { kvBlocks: 8, maxSequences: 2, stepTokens: 64, maxWaiting: 4 },
-    ...changes,
-  });
+  const packageDigest = createHash('sha256').update(manifest).digest('hex');
+  return placeGroup(epoch, [worker.record, worker.record], { packagePath: folder, packageDigest, ...changes });
 }
 
-/** Every progress of a formation; rejects as the call does. */
-async function form(group: GroupRecord, signal?: AbortSignal, onProgress?: (progress: FormProgress) => void) {
-  const stages: FormStage[] = [];
-  const request = { group, secret: new Uint8Array([1]) };
-  for await (const progress of controller.serverStream(WorkerControlService.form, request, signal ? { signal } : {})) {
-    stages.push(progress.stage);
-    onProgress?.(progress);
-  }
-  return stages;
-}
-
-const describe = () => controller.unary(WorkerControlService.describe, {}, { timeoutMs: 5000 });
-const disband = (epoch: number, group = 'g') =>
-  controller.unary(WorkerControlService.disband, { group, epoch }, { timeoutMs: 5000 });
+const form: ScriptedController['form'] = (...call) => controller.form(...call);
+const describe = () => controller.describe();
+const disband = (epoch: number, group = 'g') => controller.disband(group, epoch);
 
 async function openSession(incarnation: string, epoch = 1): Promise<ScriptedRouter> {
   const router = new ScriptedRouter(worker.address, bus, incarnation);
@@ -118,7 +97,7 @@ test('forming tells every stage, ends warm, and hands the team its ranks, settin
     FormStage.FORM_STAGE_WARM,
   ]);
   expect(teams.last.formation).toMatchObject({ group: 'g', epoch: 1, localRanks: [0, 1], packagePath: folder });
-  expect(teams.last.formation.secret).toEqual(Buffer.from([1]));
+  expect(teams.last.formation.secret).toEqual(Buffer.from('for one epoch'));
   const { worker: self, groups } = await describe();
   expect(self).toEqual(worker.record);
   expect(groups).toMatchObject([{ group: 'g', epoch: 1, ranks: [0, 1], leader: true, ready: true }]);

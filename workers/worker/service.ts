@@ -4,7 +4,7 @@
  */
 import type { Bus } from '#platform/bus.ts';
 import type { Clock } from '#platform/clock.ts';
-import { TriremeError } from '#platform/errors.ts';
+import { errorCodes, TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { RandomSource } from '#platform/random.ts';
 import { type RpcServer, startRpcServer } from '#platform/rpc.ts';
@@ -13,12 +13,14 @@ import { frameSubject } from '#proto/keys.ts';
 import type { WorkerRecord } from '#proto/records.ts';
 import type { WorkerConfig } from './config.ts';
 import { controlService } from './control-server.ts';
+import { exitAtOnce } from './exit-at-once.ts';
 import { HeldGroups } from './held-groups.ts';
 import { defaultLimits } from './limits.ts';
 import { watchPlacement } from './placement-watch.ts';
+import { openRankTeams, type RankTeamsOptions } from './rank-teams.ts';
 import { Registration } from './registration.ts';
 import { sessionService } from './session-server.ts';
-import type { OpenTeams, StuckHandler, TeamHost } from './team-port.ts';
+import type { TeamHost } from './team-port.ts';
 
 export interface WorkerOptions {
   readonly config: WorkerConfig;
@@ -27,16 +29,15 @@ export interface WorkerOptions {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly log: Logger;
-  readonly openTeams: OpenTeams;
-  /** See StuckHandler: must end the process. */
-  readonly onStuck: StuckHandler;
+  /** Default: rank threads of this process. */
+  readonly openTeams?: (options: RankTeamsOptions) => Promise<TeamHost>;
 }
 
 export interface RunningWorker {
   /** host:port of the gRPC server. */
   readonly address: string;
   readonly record: WorkerRecord;
-  /** Takes no new work, and resolves when the running requests have ended or drainMs have passed. */
+  /** Takes no new work, and resolves when the running requests have ended or config.drain has passed. */
   drain(): Promise<void>;
   /** Ends what still runs with UNAVAILABLE, and everything else. Idempotent. */
   stop(): Promise<void>;
@@ -44,9 +45,13 @@ export interface RunningWorker {
 
 /** Errors: PORT_IN_USE, INVALID_CONFIG, STORE_UNAVAILABLE. */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, random, openTeams, onStuck } = options;
-  const teams = await openTeams(config.rankListen, onStuck);
-  const worker = new Worker(options, teams, { id: config.id || random.id(), incarnation: random.id() });
+  const { config, random, log, openTeams = openRankTeams } = options;
+  const onStuck = (error: TriremeError): void => {
+    log.fatal({ code: error.code, reason: error.message }, 'a thread is stuck in native code; leaving at once');
+    exitAtOnce(errorCodes[error.code].exit);
+  };
+  const teams = await openTeams({ listen: config.rankListen, onStuck, log });
+  const worker = new Worker(options, teams, { id: config.id ?? random.id(), incarnation: random.id() });
   try {
     await worker.start();
   } catch (error) {
@@ -68,7 +73,7 @@ class Worker implements RunningWorker {
 
   constructor(options: WorkerOptions, teams: TeamHost, { id, incarnation }: { id: string; incarnation: string }) {
     const { config, bus, clock, log } = options;
-    const { rankCapacity, memoryBytes } = config;
+    const { rankCapacity, memory: memoryBytes } = config;
     this.#options = options;
     this.#teams = teams;
     const rankAddress = advertised(teams.rankAddress, config);
@@ -107,7 +112,7 @@ class Worker implements RunningWorker {
     });
     this.#record = { ...this.#record, address: advertised(this.#server.address, config) };
     this.#watch = watchPlacement(store, (record) => groups.onPlacement(record));
-    this.#registration = new Registration({ store, record: this.#record, leaseTtlMs: config.leaseTtlMs, clock, log });
+    this.#registration = new Registration({ store, record: this.#record, leaseTtlMs: config.leaseTtl, clock, log });
     await this.#registration.start();
     const { id, incarnation, address, rankAddress } = this.#record;
     log.info({ id, incarnation, address, rankAddress }, 'the worker is registered');
@@ -118,8 +123,8 @@ class Worker implements RunningWorker {
     this.#server?.setServing(false);
     await this.#registration?.release();
     const ended = new AbortController();
-    const late = clock.sleep(config.drainMs, ended.signal).then(
-      () => log.warn({ drainMs: config.drainMs }, 'requests still run at the end of the drain'),
+    const late = clock.sleep(config.drain, ended.signal).then(
+      () => log.warn({ drainMs: config.drain }, 'requests still run at the end of the drain'),
       () => {}, // The requests ended before.
     );
     await Promise.race([this.#groups.drain(), late]);
