@@ -22,7 +22,7 @@ export const routerFields = {
   }),
   maxChoices: integer({ default: 128, min: 1, help: 'choices of one request (n); more get INVALID_ARGUMENT' }),
   frameGrace: durationMs({
-    default: 500,
+    default: 1000,
     help: 'how long a missing frame may be late; then the requests it may have been for end with UNAVAILABLE',
   }),
   silenceLimit: durationMs({ default: 1000, min: 300, help: 'a leader that says nothing for so long is dead' }),

@@ -75,7 +75,7 @@ test("a last frame that is lost shows by the leader's status", () => {
   bench.request('a');
   bench.frame('g', 1, entry('a', 0, 'a'));
   bench.status(1, 2);
-  expect(bench.wait(500).at(-1)).toMatch(/^end a UNAVAILABLE: frame 2 /);
+  expect(bench.wait(1000).at(-1)).toMatch(/^end a UNAVAILABLE: frame 2 /);
 });
 
 test('positions that the leader itself leaves out end the request at once', () => {
@@ -185,7 +185,7 @@ test('frames that never come after a break do not keep its requests waiting', ()
   bench.frame('g', 1, entry('a', 0, 'x'));
   bench.status(1, 2);
   expect(bench.ended(1)).toEqual([]);
-  expect(bench.wait(500).at(-1)).toMatch(/^end a UNAVAILABLE/);
+  expect(bench.wait(1000).at(-1)).toMatch(/^end a UNAVAILABLE/);
   expect([bench.isIdle, bench.router.sessionCount]).toEqual([true, 0]);
 });
 
@@ -409,7 +409,7 @@ test('of a request with several choices a lost frame matters as long as one of t
   bench.open(1, 'g');
   bench.request('a', { n: 2 });
   bench.frame('g', 2, entry('a', 0, 'x', { choice: 1 }));
-  expect(bench.wait(500).at(-1)).toMatch(/^end a UNAVAILABLE: frame 1 /);
+  expect(bench.wait(1000).at(-1)).toMatch(/^end a UNAVAILABLE: frame 1 /);
 });
 
 test('an error for a choice that a stop string has ended is of no interest', () => {
@@ -426,7 +426,7 @@ test('tokens that a leader repeats in an earlier frame do not make later ones su
   bench.request('a');
   bench.frame('g', 4, entry('a', 0, 'xy'));
   bench.frame('g', 2, entry('a', 0, 'x'));
-  expect(bench.wait(500)).toEqual([]);
+  expect(bench.wait(1000)).toEqual([]);
 });
 
 test('a leader that counts frames nobody sent is given up', () => {
