@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { systemClock } from '#platform/clock.ts';
 import { createLogger } from '#platform/log.ts';
-import { connectStore, type Store } from '#platform/store-etcd.ts';
+import type { Store } from '#platform/store.ts';
+import { connectEtcdStore } from '#platform/store-etcd.ts';
 import { modelKey } from '#proto/keys.ts';
 import { ModelRecord } from '#proto/records.ts';
 import { TriremeClient } from '../../client/client.ts';
@@ -63,7 +64,7 @@ async function deleteModel(name: string, etcd: string, terminal: Terminal): Prom
 }
 
 async function withStore(etcd: string, action: (store: Store) => Promise<void>): Promise<void> {
-  const store = await connectStore({ urls: [etcd], log: createLogger('warn'), clock: systemClock });
+  const store = await connectEtcdStore({ urls: [etcd], log: createLogger('warn'), clock: systemClock });
   try {
     await action(store);
   } finally {

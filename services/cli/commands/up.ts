@@ -1,6 +1,5 @@
 import path from 'node:path';
 import type { Command } from 'commander';
-import { systemClock } from '#platform/clock.ts';
 import { errorCodes, TriremeError } from '#platform/errors.ts';
 import { Lifecycle } from '#platform/lifecycle.ts';
 import { createLogger, type LogLevel } from '#platform/log.ts';
@@ -90,7 +89,7 @@ async function serve(flags: UpFlags, { terminal, log, lifecycle, signal }: UpCon
   const model = await desiredModel(folder, flags.groups, flags);
   const { store, bus } = await openBackbone(flags, log, lifecycle);
   const { address, pids } = flags.processes
-    ? await startProcesses({ ...flags, etcd: flags.etcd!, nats: flags.nats!, ranks: model.ranks }, terminal, lifecycle)
+    ? startProcesses({ ...flags, etcd: flags.etcd!, nats: flags.nats!, ranks: model.ranks }, terminal, lifecycle)
     : {
         address: await startLocal({
           listen: flags.listen,

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { WeightFormat } from '../../../workers/models/manifest.ts';
 import type { ScenarioReport } from '../../../workers/verify/comparison.ts';
-import { type Transport, verify, type VerifyReport } from '../../../workers/verify/verify.ts';
+import { type Transport, type VerifyReport, verify } from '../../../workers/verify/verify.ts';
 import { wholeNumber } from '../arguments.ts';
 import { abortOnSignals } from '../interrupt.ts';
 import type { Terminal } from '../terminal.ts';
@@ -38,8 +38,13 @@ async function runVerify({ json, ...flags }: VerifyFlags, terminal: Terminal): P
 }
 
 function printReport(report: VerifyReport, terminal: Terminal): void {
-  terminal.line(`${report.golden}: ${report.ranks} ranks over ${report.transport}, ${report.weights}, tolerance ${report.tolerance}`);
-  terminal.table(['scenario', 'result', 'logit error', 'best tokens', 'greedy tokens', 'first departure'], report.scenarios.map(scenarioRow));
+  terminal.line(
+    `${report.golden}: ${report.ranks} ranks over ${report.transport}, ${report.weights}, tolerance ${report.tolerance}`,
+  );
+  terminal.table(
+    ['scenario', 'result', 'logit error', 'best tokens', 'greedy tokens', 'first departure'],
+    report.scenarios.map(scenarioRow),
+  );
   terminal.line(report.passed ? 'agrees' : 'departs');
 }
 
@@ -51,6 +56,8 @@ function scenarioRow(scenario: ScenarioReport): string[] {
     scenario.logitError.toExponential(2),
     argmaxDepartures.length === 0 ? 'equal' : `differ at ${argmaxDepartures.join(', ')}`,
     continuationEqual ? 'equal' : 'differ',
-    firstDeparture ? `layer ${firstDeparture.layer} (${firstDeparture.what}, ${firstDeparture.error.toExponential(2)})` : '',
+    firstDeparture
+      ? `layer ${firstDeparture.layer} (${firstDeparture.what}, ${firstDeparture.error.toExponential(2)})`
+      : '',
   ];
 }

@@ -1,76 +1,50 @@
-/**
- * Router, controller and workers as processes of their own, over real etcd and NATS. A process that ends without being
- * told to is started again after a pause: what a pod's restart policy does elsewhere.
- */
-import { type ChildProcess, spawn } from 'node:child_process';
-import path from 'node:path';
-import { createInterface } from 'node:readline';
-import type { Clock } from '#platform/clock.ts';
-import { TriremeError } from '#platform/errors.ts';
+/** Which processes a system on one machine has, with which flags. */
+import { systemClock } from '#platform/clock.ts';
+import type { Lifecycle } from '#platform/lifecycle.ts';
+import type { Terminal } from '../terminal.ts';
+import { type ProcessPlan, Supervisor } from './supervisor.ts';
 
-export interface ProcessPlan {
-  readonly name: string;
-  /** Entry file, from the root of the checkout. */
-  readonly main: string;
-  readonly flags: readonly string[];
+export interface ProcessesOptions {
+  readonly listen: string;
+  readonly etcd: string;
+  readonly nats: string;
+  readonly logLevel: string;
+  /** Ranks of one group. */
+  readonly ranks: number;
+  readonly groups: number;
+  /** Worker processes; one a group when left out. */
+  readonly workers?: number;
 }
 
-export interface SupervisorOptions {
-  readonly clock: Clock;
-  readonly restartAfterMs: number;
-  /** Every start, with its pid, and every end. */
-  readonly onEvent: (line: string) => void;
+const restartAfterMs = 1000;
+
+export interface StartedProcesses {
+  readonly address: string;
+  /** By name, as of now: a process that ended and was started again has another. */
+  pids(): Readonly<Record<string, number | undefined>>;
 }
 
-const root = path.join(import.meta.dirname, '..', '..', '..');
-/** A process that has not ended so long after SIGTERM is killed. */
-const stopMs = 35_000;
+/** Every process waits for etcd and NATS itself. The lifecycle ends them all. */
+export function startProcesses(options: ProcessesOptions, terminal: Terminal, lifecycle: Lifecycle): StartedProcesses {
+  const supervisor = new Supervisor({ clock: systemClock, restartAfterMs, onEvent: (line) => terminal.note(line) });
+  lifecycle.add({ name: 'processes', stop: () => supervisor.stop() });
+  for (const plan of planProcesses(options)) supervisor.start(plan);
+  return { address: options.listen, pids: () => supervisor.pids() };
+}
 
-export class Supervisor {
-  #stopping = false;
-  readonly #options: SupervisorOptions;
-  readonly #running = new Map<string, ChildProcess>();
-  readonly #restarts = new Map<string, () => void>();
-
-  constructor(options: SupervisorOptions) {
-    this.#options = options;
-  }
-
-  start(plan: ProcessPlan): void {
-    const child = spawn(process.execPath, [path.join(root, plan.main), ...plan.flags], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
-    this.#running.set(plan.name, child);
-    this.#options.onEvent(`${plan.name} started, pid ${child.pid}`);
-    child.on('exit', (status, signal) => this.#onExit(plan, signal ?? `status ${status}`));
-  }
-
-  pids(): Readonly<Record<string, number | undefined>> {
-    return Object.fromEntries([...this.#running].map(([name, child]) => [name, child.pid]));
-  }
-
-  /** Ends them all, the last started first to be told, and waits. */
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    for (const cancel of this.#restarts.values()) cancel();
-    await Promise.all([...this.#running.values()].reverse().map((child) => this.#end(child)));
-  }
-
-  #onExit(plan: ProcessPlan, how: string): void {
-    this.#running.delete(plan.name);
-    if (this.#stopping) return;
-    this.#options.onEvent(`${plan.name} ended (${how}), starting again in ${this.#options.restartAfterMs} ms`);
-    this.#restarts.set(
-      plan.name,
-      this.#options.clock.after(this.#options.restartAfterMs, () => this.start(plan)),
-    );
-  }
-
-  async #end(child: ChildProcess): Promise<void> {
-    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    child.kill('SIGTERM');
-    const cancel = this.#options.clock.after(stopMs, () => child.kill('SIGKILL'));
-    await exited;
-    cancel();
-  }
+/** Router, controller, and as many workers as hold every rank together. */
+export function planProcesses(options: ProcessesOptions): ProcessPlan[] {
+  const { listen, etcd, nats, logLevel, ranks, groups, workers = groups } = options;
+  const store = [`--etcd-url=${etcd}`, `--log-level=${logLevel}`];
+  const both = [...store, `--nats-url=${nats}`];
+  const capacity = Math.ceil((ranks * groups) / workers);
+  return [
+    { name: 'router', main: 'services/router/main.ts', flags: [`--listen=${listen}`, ...both] },
+    { name: 'controller', main: 'services/controller/main.ts', flags: store },
+    ...Array.from({ length: workers }, (_, i) => ({
+      name: `worker-${i}`,
+      main: 'workers/worker/main.ts',
+      flags: [`--id=worker-${i}`, `--rank-capacity=${capacity}`, ...both],
+    })),
+  ];
 }
