@@ -1,0 +1,109 @@
+/** Slices a checkpoint into a folder that is gone afterwards, runs it, and holds it against a golden. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { TriremeError } from '#platform/errors.ts';
+import type { ServingSettings } from '#proto/records.ts';
+import type { WeightFormat } from '../models/manifest.ts';
+import { slice } from '../slicer/slice.ts';
+import type { ScenarioReport } from './comparison.ts';
+import { type Golden, parseGolden } from './golden.ts';
+import { runJob, type Transport } from './run-job.ts';
+import { needsOf } from './scenarios.ts';
+import type { VerifyJob } from './verify-leader.ts';
+
+export type { Transport } from './run-job.ts';
+
+/** In standard deviations of the golden's logits: what two float32 implementations may differ by. */
+const floatTolerance = 1e-4;
+const blockPositions = 16;
+
+export interface VerifyOptions {
+  /** Folder of the checkpoint. */
+  readonly model: string;
+  /** File of expected values. */
+  readonly golden: string;
+  readonly ranks: number;
+  /** tcp: every rank in a process of its own. */
+  readonly transport: Transport;
+  readonly weights: WeightFormat;
+  readonly signal?: AbortSignal;
+}
+
+export interface VerifyReport {
+  readonly golden: string;
+  readonly ranks: number;
+  readonly transport: Transport;
+  readonly weights: WeightFormat;
+  /** Of logit errors; null for quantised weights, whose errors are told but have no limit. */
+  readonly tolerance: number | null;
+  readonly passed: boolean;
+  readonly scenarios: readonly ScenarioReport[];
+}
+
+/**
+ * Float weights pass when every scenario is within the tolerance and chooses the golden's tokens. Quantised weights compute
+ * another model, so they pass when the scenarios agree with each other to the bit of their largest error: a token's
+ * logits must not depend on how it got there. Errors: those of slice(), INVALID_ARGUMENT for a file that is no golden, those
+ * of the ranks; the signal's reason.
+ */
+export async function verify(options: VerifyOptions): Promise<VerifyReport> {
+  const golden = parseGolden(await readGoldenText(options.golden), options.golden);
+  const folder = await mkdtemp(path.join(tmpdir(), 'trireme-verify-'));
+  try {
+    return await verifyIn(folder, golden, options);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function verifyIn(folder: string, golden: Golden, options: VerifyOptions): Promise<VerifyReport> {
+  const { model, ranks, transport, weights, signal } = options;
+  const packagePath = path.join(folder, 'package');
+  const abort = signal ? { signal } : {};
+  await slice({ model, out: packagePath, ranks, weights, ...abort });
+  const isFloat = weights === 'fp32' || weights === 'native';
+  const data: VerifyJob = { golden, tolerance: floatTolerance };
+  const job = { module: new URL('./verify-leader.ts', import.meta.url).href, data };
+  const serving = servingFor(golden);
+  const result = await runJob({ packagePath, ranks, transport, serving, job, ...abort });
+  const scenarios = isFloat ? (result as ScenarioReport[]) : judgeQuantised(result as ScenarioReport[]);
+  return {
+    golden: golden.name,
+    ranks,
+    transport,
+    weights,
+    tolerance: isFloat ? floatTolerance : null,
+    passed: scenarios.every(({ passed }) => passed),
+    scenarios,
+  };
+}
+
+function judgeQuantised(scenarios: readonly ScenarioReport[]): readonly ScenarioReport[] {
+  const first = scenarios[0];
+  return scenarios.map((scenario) => {
+    const agrees =
+      scenario.logitError === first?.logitError &&
+      scenario.continuationEqual === first.continuationEqual &&
+      scenario.argmaxDepartures.join() === first.argmaxDepartures.join();
+    return { ...scenario, passed: agrees && Number.isFinite(scenario.logitError) };
+  });
+}
+
+/** As little as the scenarios need. */
+function servingFor(golden: Golden): ServingSettings {
+  const { rows, slots } = needsOf(golden);
+  const blocks = Math.ceil((golden.prompt.length + golden.continuation.length) / blockPositions);
+  return { kvBlocks: slots * blocks, maxSequences: slots, stepTokens: rows, maxWaiting: 0 };
+}
+
+async function readGoldenText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new TriremeError('INVALID_ARGUMENT', `cannot read the golden ${file}: ${(cause as Error).message}`, {
+      remedy: 'Name a file like those in test/goldens',
+      cause,
+    });
+  }
+}
