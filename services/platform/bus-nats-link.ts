@@ -46,9 +46,11 @@ export class NatsLink {
   readonly url: string;
   /** undefined while NATS is away. */
   #connection: NatsConnection | undefined;
-  #confirming: Promise<void> | undefined;
+  #isAsking = false;
   #droppedCount = 0;
-  #unconfirmedBytes = 0;
+  /** On this connection: handed to it, and known to have reached the server. Invariant: confirmed <= sent. */
+  #sentBytes = 0;
+  #confirmedBytes = 0;
   #cancelPings = (): void => {};
   readonly #closing = new AbortController();
   readonly #options: NatsLinkOptions;
@@ -59,7 +61,7 @@ export class NatsLink {
   }
 
   start(connection: NatsConnection): void {
-    this.#cancelPings = this.#options.clock.every(pingMs, () => void this.#confirm());
+    this.#cancelPings = this.#options.clock.every(pingMs, () => void this.#ask());
     this.#becomeUp(connection);
   }
 
@@ -81,18 +83,20 @@ export class NatsLink {
       if (isCode(cause, ErrorCode.MaxPayloadExceeded)) throw serverLimitError(byteCount, cause);
       return this.#drop(); // The connection ended a moment ago.
     }
-    this.#unconfirmedBytes += byteCount;
-    if (this.#unconfirmedBytes >= askAfterBytes) void this.#confirm();
+    this.#sentBytes += byteCount;
+    if (this.#unconfirmedBytes >= askAfterBytes) void this.#ask();
   }
 
   /** Resolves when the server has answered, and so has everything sent before. Errors: BUS_UNAVAILABLE. */
   async roundTrip(): Promise<void> {
     const connection = this.#connection;
     if (!connection) throw this.unavailable();
+    const sentBytes = this.#sentBytes;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const cancel = this.#options.clock.after(silenceLimitMs, () => reject(this.unavailable()));
     connection.flush().then(resolve, () => reject(this.unavailable()));
     await promise.finally(cancel);
+    if (this.#connection === connection) this.#confirmedBytes = Math.max(this.#confirmedBytes, sentBytes);
   }
 
   async close(): Promise<void> {
@@ -117,7 +121,8 @@ export class NatsLink {
 
   #becomeUp(connection: NatsConnection): void {
     this.#connection = connection;
-    this.#unconfirmedBytes = 0;
+    this.#sentBytes = 0;
+    this.#confirmedBytes = 0;
     void connection.closed().then(() => this.#onLost(connection));
     this.#options.onUp(connection);
   }
@@ -160,19 +165,22 @@ export class NatsLink {
     this.#options.log.warn({ url: this.url }, 'dropping messages: NATS is away or behind');
   }
 
-  /** Asks the server whether it has everything; one question at a time. No answer in time ends the connection. */
-  async #confirm(): Promise<void> {
+  get #unconfirmedBytes(): number {
+    return this.#sentBytes - this.#confirmedBytes;
+  }
+
+  /** Asks the server whether it has everything, one question at a time, until little is open. Silence ends the connection. */
+  async #ask(): Promise<void> {
     const connection = this.#connection;
-    if (!connection || this.#confirming) return;
-    const byteCount = this.#unconfirmedBytes;
-    this.#confirming = this.roundTrip();
+    if (!connection || this.#isAsking) return;
+    this.#isAsking = true;
     try {
-      await this.#confirming;
-      if (this.#connection === connection) this.#unconfirmedBytes -= byteCount;
+      do await this.roundTrip();
+      while (this.#connection === connection && this.#unconfirmedBytes >= askAfterBytes);
     } catch {
       await connection.close(); // Its silence is the error; the next connection makes up for it.
     } finally {
-      this.#confirming = undefined;
+      this.#isAsking = false;
     }
   }
 }

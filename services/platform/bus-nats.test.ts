@@ -113,6 +113,15 @@ describe('when NATS or the way to it fails', () => {
     expect(seen.length).toBeLessThanOrEqual(128);
   });
 
+  test('far more than 32 MiB pass while the server takes them', async () => {
+    const payload = new Uint8Array(1 << 20).fill(5);
+    for (let i = 0; i < 80; i++) {
+      bus.publish('up', payload);
+      if (i % 16 === 15) await bus.flush();
+    }
+    await eventually(() => expect(seen).toHaveLength(80), 10_000);
+  });
+
   test('a restart of the server is survived on both sides', async () => {
     await nats.server.kill();
     await away();

@@ -36,7 +36,6 @@ class NatsBus implements Bus {
   readonly #listeners = new Set<Listener>();
   readonly #log: Logger;
   readonly #onConnection: ((connected: boolean) => void)[] = [];
-  readonly #pending = new Set<(error: TriremeError) => void>();
 
   constructor(connection: NatsConnection, options: { urls: readonly string[]; log: Logger; clock: Clock }) {
     this.#log = options.log;
@@ -76,15 +75,12 @@ class NatsBus implements Bus {
     checkPayload(subject, payload);
     const { connection } = this.#link;
     if (!connection) throw this.#link.unavailable();
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
-    this.#pending.add(reject);
-    connection.request(subject, payload, { timeout: timeoutMs }).then(
-      ({ data }) => resolve(plain(data)),
+    try {
+      return plain((await connection.request(subject, payload, { timeout: timeoutMs })).data);
+    } catch (cause) {
       // The library ends what waits on a connection that breaks as if its time were up.
-      (cause: unknown) =>
-        reject(connection.isClosed() ? this.#link.unavailable(cause) : this.#requestError(cause, subject, timeoutMs)),
-    );
-    return promise.finally(() => this.#pending.delete(reject));
+      throw connection.isClosed() ? this.#link.unavailable(cause) : this.#requestError(cause, subject, timeoutMs);
+    }
   }
 
   flush(): Promise<void> {
@@ -104,7 +100,6 @@ class NatsBus implements Bus {
 
   #onDown(): void {
     for (const listener of this.#listeners) listener.inForce = undefined;
-    for (const fail of [...this.#pending]) fail(this.#link.unavailable());
     for (const onChange of this.#onConnection) onChange(false);
   }
 
@@ -113,7 +108,7 @@ class NatsBus implements Bus {
     listener.inForce = connection.subscribe(listener.subject, {
       callback: (error, message) => {
         if (error) this.#log.error({ err: error, subject: listener.subject }, 'subscription refused by NATS');
-        else if (this.#listeners.has(listener)) this.#deliver(listener, message);
+        else this.#deliver(listener, message);
       },
     });
   }

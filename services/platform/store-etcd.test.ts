@@ -114,6 +114,21 @@ describe('when etcd or the way to it fails', () => {
     await close();
   });
 
+  test('a watch moves to another member with everything else, before its own connection knows that it is dead', async () => {
+    const root = newRoot();
+    const first = await Relay.start(etcd.server.port);
+    const urls = [`http://127.0.0.1:${first.port}`, etcd.url];
+    const moving = await connectEtcdStore({ urls, log, requestTimeoutMs: 500 });
+    const seen: string[] = [];
+    moving.watch(root, (event) => seen.push(words(event)));
+    await eventually(() => expect(seen).toEqual(['snapshot of 0']));
+    first.swallow();
+    await etcd.put(`${root}k`, '1');
+    await eventually(() => expect(seen).toEqual(['snapshot of 0', `put ${root}k=1`]));
+    await moving.close();
+    await first.stop();
+  });
+
   test('an etcd that stands still is away, then back, with what was written before', async () => {
     const root = newRoot();
     const changes: boolean[] = [];

@@ -166,6 +166,18 @@ export function storeContract(name: string, start: () => Promise<StoreFixture>):
         expect(await store.list(root)).toEqual([before]);
       });
 
+      test('one with a write under a lease that is gone writes nothing at all', async () => {
+        const root = newRoot();
+        const lease = await store.lease(60_000);
+        await lease.release();
+        const writes = [
+          { put: `${root}a`, value: bytes('1') },
+          { put: `${root}b`, value: bytes('1'), lease },
+        ];
+        await expect(store.transact({ guards: [], writes })).rejects.toMatchObject({ code: 'LEASE_LOST' });
+        expect(await store.list(root)).toEqual([]);
+      });
+
       test('one without writes only asks whether its guards hold', async () => {
         const key = `${newRoot()}k`;
         const ask = { guards: [{ key, createRevision: 0 }], writes: [] };
@@ -360,15 +372,16 @@ export function storeContract(name: string, start: () => Promise<StoreFixture>):
         const closed = await watched(root, root);
         const seen: string[] = [];
         const selfClosing = store.watch(root, (event) => {
-          seen.push(event.kind);
-          void selfClosing.close();
+          seen.push(describeEvent(event, root));
+          if (event.kind === 'put') void selfClosing.close();
         });
-        await eventually(() => expect(seen).toEqual(['snapshot']));
+        await eventually(() => expect(seen).toEqual(['snapshot ']));
         await closed.close();
         await closed.close();
-        await store.put(`${root}k`, bytes('1'));
-        await eventually(() => expect(other.seen).toEqual(['snapshot ', 'put k=1']));
-        expect([closed.seen, seen]).toEqual([['snapshot '], ['snapshot']]);
+        const put = (key: string) => ({ put: root + key, value: bytes('1') });
+        await store.transact({ guards: [], writes: [put('a'), put('b'), put('c')] });
+        await eventually(() => expect(other.seen).toEqual(['snapshot ', 'put a=1', 'put b=1', 'put c=1']));
+        expect([closed.seen, seen]).toEqual([['snapshot '], ['snapshot ', 'put a=1']]);
         await other.close();
       });
     });
