@@ -41,11 +41,6 @@ export class EtcdWatch implements Watch {
     await this.#ended;
   }
 
-  /** The connection is in doubt: start again on one that works. Nothing is lost by it. */
-  reopen(): void {
-    this.#breakStream();
-  }
-
   get #isClosed(): boolean {
     return this.#closed.signal.aborted;
   }
@@ -76,6 +71,7 @@ export class EtcdWatch implements Watch {
   /** Returns when the stream has ended, whatever the reason; what is known then is in #nextRevision. */
   async #follow(startRevision: number): Promise<void> {
     const { client, range, log } = this.#options;
+    // Ends with the connection, and with any request that a member leaves unanswered: etcd3 then closes what it has to it.
     const stream = await client.member.watchClient.watch();
     const ended = Promise.withResolvers<void>();
     const end = (): void => {
