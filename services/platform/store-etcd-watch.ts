@@ -74,7 +74,9 @@ export class EtcdWatch implements Watch {
     // Ends with the connection, and with any request that a member leaves unanswered: etcd3 then closes what it has to it.
     const stream = await client.member.watchClient.watch();
     const ended = Promise.withResolvers<void>();
+    let isOver = false;
     const end = (): void => {
+      isOver = true;
       cancelTimer();
       endQuietly(stream);
       ended.resolve();
@@ -87,6 +89,7 @@ export class EtcdWatch implements Watch {
     stream.on('error', end);
     stream.on('end', end);
     stream.on('data', (response) => {
+      if (isOver) return; // What is still in the pipe will come again, on the next stream.
       if (response.created) cancelTimer();
       if (!this.#onResponse(response)) end();
     });
