@@ -381,6 +381,9 @@ export function storeContract(name: string, start: () => Promise<StoreFixture>):
         const put = (key: string) => ({ put: root + key, value: bytes('1') });
         await store.transact({ guards: [], writes: [put('a'), put('b'), put('c')] });
         await eventually(() => expect(other.seen).toEqual(['snapshot ', 'put a=1', 'put b=1', 'put c=1']));
+        await eventually(() => expect(seen.length).toBeGreaterThan(1));
+        await store.put(`${root}d`, bytes('1'));
+        await eventually(() => expect(other.seen.at(-1)).toBe('put d=1'));
         expect([closed.seen, seen]).toEqual([['snapshot '], ['snapshot ', 'put a=1']]);
         await other.close();
       });
