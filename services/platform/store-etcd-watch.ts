@@ -41,6 +41,11 @@ export class EtcdWatch implements Watch {
     await this.#ended;
   }
 
+  /** The member in use has changed or is in doubt: start again, where it was. A stream may outlive its connection by long. */
+  reopen(): void {
+    this.#breakStream();
+  }
+
   get #isClosed(): boolean {
     return this.#closed.signal.aborted;
   }
@@ -71,7 +76,6 @@ export class EtcdWatch implements Watch {
   /** Returns when the stream has ended, whatever the reason; what is known then is in #nextRevision. */
   async #follow(startRevision: number): Promise<void> {
     const { client, range, log } = this.#options;
-    // Ends with the connection, and with any request that a member leaves unanswered: etcd3 then closes what it has to it.
     const stream = await client.member.watchClient.watch();
     const ended = Promise.withResolvers<void>();
     let isOver = false;

@@ -61,6 +61,7 @@ class EtcdStore implements Store {
     client.onConnection((connected) => {
       if (client.closed) return;
       log[connected ? 'info' : 'warn']({ url: client.url }, connected ? 'etcd is back' : 'etcd does not answer');
+      if (!connected) for (const watch of this.#watches) watch.reopen();
     });
   }
 

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const pollMs = 5;
 
 /** Resolves when `check` no longer throws; after limitMs throws what it threw last. */
-export async function eventually(check: () => void | Promise<void>, limitMs = 5000): Promise<void> {
+export async function eventually(check: () => void | Promise<void>, limitMs = 10_000): Promise<void> {
   const endMs = performance.now() + limitMs;
   for (;;) {
     try {
