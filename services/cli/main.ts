@@ -8,7 +8,7 @@ import { addModels } from './commands/models.ts';
 import { addSlice } from './commands/slice.ts';
 import { addStatus } from './commands/status.ts';
 import { addUp } from './commands/up.ts';
-// import { addVerify } from './commands/verify.ts';
+import { addVerify } from './commands/verify.ts';
 import { createTerminal } from './terminal.ts';
 
 const terminal = createTerminal(process.stdout, process.stderr);
@@ -20,7 +20,7 @@ function createProgram(): Command {
     .exitOverride()
     .configureHelp({ sortSubcommands: false })
     .showHelpAfterError('(add --help for what there is)');
-  for (const add of [addUp, addSlice, addInspect, addGenerate, addModels, addStatus]) add(program, terminal);
+  for (const add of [addUp, addSlice, addInspect, addVerify, addGenerate, addModels, addStatus]) add(program, terminal);
   return program;
 }
 

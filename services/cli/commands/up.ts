@@ -29,6 +29,8 @@ interface UpFlags extends ServingFlags {
   readonly listen: string;
   readonly etcd?: string;
   readonly nats?: string;
+  /** Seconds. */
+  readonly wait: number;
   readonly processes?: boolean;
   readonly prompt?: string;
   readonly logLevel: LogLevel;
@@ -49,6 +51,7 @@ export function addUp(program: Command, terminal: Terminal): void {
     .option('--listen <host:port>', 'where clients connect', defaultAddress)
     .option('--etcd <url>', 'keep placement in etcd; default: in this process')
     .option('--nats <url>', 'carry tokens over NATS; default: in this process')
+    .option('--wait <seconds>', 'how long to wait for etcd and NATS', wholeNumber(1, 3600), 30)
     .option('--processes', 'router, controller and workers each in a process; needs --etcd and --nats')
     .option('--workers <count>', 'with --processes: worker processes; default: one a group', wholeNumber(1, 1024))
     .option('--prompt <text>', 'answer this message as a chat, and exit')

@@ -11,13 +11,14 @@ import { connectEtcdStore } from '#platform/store-etcd.ts';
 
 /** Errors: STORE_UNAVAILABLE, BUS_UNAVAILABLE after the time that connecting may take. */
 export async function openBackbone(
-  { etcd, nats }: { etcd?: string; nats?: string },
+  { etcd, nats, wait }: { etcd?: string; nats?: string; wait: number },
   log: Logger,
   lifecycle: Lifecycle,
 ): Promise<{ store: Store; bus: Bus }> {
-  const store = etcd ? await connectEtcdStore({ urls: [etcd], log, clock: systemClock }) : new EmbeddedStore();
+  const shared = { log, clock: systemClock, startLimitMs: wait * 1000 };
+  const store = etcd ? await connectEtcdStore({ ...shared, urls: [etcd] }) : new EmbeddedStore();
   lifecycle.add({ name: 'store', stop: () => store.close() });
-  const bus = nats ? await connectNatsBus({ urls: [nats], log, clock: systemClock }) : new EmbeddedBus();
+  const bus = nats ? await connectNatsBus({ ...shared, urls: [nats] }) : new EmbeddedBus();
   lifecycle.add({ name: 'bus', stop: () => bus.close() });
   return { store, bus };
 }
