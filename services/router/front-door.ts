@@ -94,13 +94,6 @@ export class FrontDoor {
     return this.#abandon(requestId, new TriremeError('CANCELLED', 'the request was cancelled by its id'));
   }
 
-  /** Ends everything that runs or waits. */
-  stop(): void {
-    for (const id of [...this.#streams.keys()]) {
-      this.#abandon(id, new TriremeError('UNAVAILABLE', 'the router stops', { remedy: 'send the request again' }));
-    }
-  }
-
   /** Actions may bring about events (a slow client, a broken session): these wait their turn. */
   step(event: RouterEvent): void {
     this.#events.push(event);

@@ -85,6 +85,18 @@ test('positions that the leader itself leaves out end the request at once', () =
   expect(bench.frame('g', 1, entry('a', 1, 'b')).at(-1)).toMatch(/^end a UNAVAILABLE: positions of group g/);
 });
 
+test('entries that wait for a missing frame are not kept without end', () => {
+  const bench = new CoreBench({ frameGrace: 1_000_000 });
+  bench.open(1, 'g');
+  bench.request('a');
+  const lines = [];
+  for (let sequence = 2; lines.length === 0; sequence++) {
+    expect(sequence).toBeLessThan(2000);
+    lines.push(...bench.frame('g', sequence, entry('a', sequence, 'x')));
+  }
+  expect(lines.at(-1)).toMatch(/^end a UNAVAILABLE/);
+});
+
 test('a group without room is left for the next, and the request waits when there is none', () => {
   const bench = new CoreBench();
   bench.open(1, 'g');

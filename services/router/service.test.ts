@@ -1,4 +1,8 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
+import type { Bus } from '#platform/bus.ts';
+import { systemClock } from '#platform/clock.ts';
+import { systemRandom } from '#platform/random.ts';
+import type { Store } from '#platform/store.ts';
 import { FinishReason, InferenceService } from '#proto/inference.ts';
 import { groupKey, workerKey } from '#proto/keys.ts';
 import { GroupState, WorkerRecord } from '#proto/records.ts';
@@ -6,6 +10,8 @@ import { loadTokenizer, type Tokenizer } from '#tokenizer/tokenizer.ts';
 import { eventually } from '../../test/contract/eventually.ts';
 import { type FakeLeader, logprobOf, makeUp } from '../../test/fakes/fake-leader.ts';
 import { demoPackage, type RequestParts, RouterWorld } from '../../test/fakes/router-world.ts';
+import { defaultConfig } from './config.ts';
+import { startRouter } from './service.ts';
 
 let demo: Tokenizer;
 beforeAll(async () => {
@@ -273,6 +279,8 @@ test('a client that does not read is cut off, the others go on', async () => {
   const iterator = stream[Symbol.asyncIterator]();
   await iterator.next();
   await leader.until(() => leader.cancels.length === 1);
+  // 64 wait in the router; what the connection itself buffers comes on top.
+  expect(leader.stepCount).toBeLessThan(2000);
   await expect(drainOf(iterator)).rejects.toMatchObject({ code: 'SLOW_CONSUMER' });
   await expectIdle(world!, leader);
   expect((await world!.generate({ ...text('a'), sampling: { maxTokens: 5 } })).choices[0]?.ids).toHaveLength(5);
@@ -460,6 +468,40 @@ test('a drain lets requests end and takes no new ones; a stop ends the rest with
   await world!.router.stop();
   expect(await stopped).toMatchObject({ code: 'UNAVAILABLE' });
   await second.until(() => second.runningCount === 0 && second.sessionCount === 0);
+});
+
+test('a stopped router listens to nothing any more', async () => {
+  await start();
+  const { store, bus, log } = world!;
+  const open: string[] = [];
+  const track = <Held extends { close(): unknown }>(name: string, held: Held): Held => {
+    const close = held.close.bind(held);
+    open.push(name);
+    return Object.assign(held, {
+      close: () => {
+        open.splice(open.indexOf(name), 1);
+        return close();
+      },
+    });
+  };
+  const watched = Object.create(store, {
+    watch: { value: (...args: Parameters<Store['watch']>) => track('watch', store.watch(...args)) },
+  }) as Store;
+  const heard = Object.create(bus, {
+    subscribe: { value: (...args: Parameters<Bus['subscribe']>) => track('frames', bus.subscribe(...args)) },
+  }) as Bus;
+  const config = { ...defaultConfig, listen: '127.0.0.1:0' };
+  const router = await startRouter({
+    store: watched,
+    bus: heard,
+    log,
+    clock: systemClock,
+    random: systemRandom,
+    config,
+  });
+  expect(open.sort()).toEqual(['frames', 'watch']);
+  await Promise.all([router.stop(), router.stop()]);
+  expect(open).toEqual([]);
 });
 
 test('a group that drains gets nothing new and ends what it has', async () => {

@@ -124,7 +124,6 @@ class RouterProcess implements RunningRouter {
 
   async #stop(): Promise<void> {
     this.#stopTicking();
-    this.#door.stop();
     await this.#server?.stop();
     this.#sessions.stop();
     this.#frames?.close();

@@ -100,6 +100,10 @@ export class FakeLeader {
     return this.#server?.address ?? '';
   }
 
+  get stepCount(): number {
+    return this.#step;
+  }
+
   get runningCount(): number {
     return this.#running.length;
   }

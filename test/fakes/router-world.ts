@@ -32,6 +32,10 @@ export type RequestParts = Omit<DeepPartial<GenerateRequest>, 'prompt'> & {
     | { readonly $case: 'chat'; readonly value: { readonly messages: readonly DeepPartial<ChatMessage>[] } };
 };
 
+export function requestOf(parts: RequestParts): GenerateRequest {
+  return GenerateRequest.fromPartial(parts as Parameters<typeof GenerateRequest.fromPartial>[0]);
+}
+
 /** A finished stream: its messages, and each choice's ids and text put together. */
 export interface Answer {
   readonly messages: readonly GenerateResponse[];
@@ -91,11 +95,7 @@ export class RouterWorld {
   }
 
   stream(request: RequestParts, options: StreamOptions = {}, client = this.client): AsyncIterable<GenerateResponse> {
-    return client.serverStream(
-      InferenceService.generate,
-      GenerateRequest.fromPartial(request as Parameters<typeof GenerateRequest.fromPartial>[0]),
-      options,
-    );
+    return client.serverStream(InferenceService.generate, requestOf(request), options);
   }
 
   async generate(request: RequestParts, options: StreamOptions = {}, client = this.client): Promise<Answer> {
