@@ -17,7 +17,7 @@ export const workerFields = {
   }),
   memory: byteSize({ default: totalmem(), min: 1, help: 'what it registers as its memory' }),
   leaseTtl: durationMs({ default: 5000, min: 1000, help: 'how long it stays registered after it was last heard of' }),
-  drain: durationMs({ default: 20_000, help: 'how long a drain waits for running requests' }),
+  drain: durationMs({ default: 10_000, help: 'how long a drain waits for running requests' }),
 };
 
 export type WorkerConfig = ConfigOf<typeof workerFields>;

@@ -24,7 +24,9 @@ export function controlService({ groups, worker }: ControlServerOptions): RpcSer
 }
 
 /** Every stage is told; within a stage the latest figures, as fast as the controller reads. */
-function progressTo(call: RpcStreamCall<FormProgress>): (progress: FormProgress) => void {
+export function progressTo(
+  call: Pick<RpcStreamCall<FormProgress>, 'send' | 'pendingCount'>,
+): (progress: FormProgress) => void {
   let stage: FormStage = FormStage.FORM_STAGE_UNSPECIFIED;
   return (progress) => {
     if (progress.stage === stage && call.pendingCount > 0) return;

@@ -13,6 +13,18 @@ export interface HeldGroupsOptions extends GroupContext {
   readonly rankCapacity: number;
 }
 
+/** Of all groups that are led here together. */
+export interface WorkerLoad {
+  /** Sequences in batches, and sequences that wait for a place. */
+  readonly running: number;
+  readonly waiting: number;
+  readonly freeBlocks: number;
+  /** Routers with a session. */
+  readonly sessions: number;
+  /** Attempts that ended and are kept until their router has acknowledged it. */
+  readonly unacknowledged: number;
+}
+
 export class HeldGroups {
   #draining = false;
   /** By group: the latest formation, which may be over. */
@@ -52,6 +64,19 @@ export class HeldGroups {
     if (!local || local.formation.epoch > epoch) return;
     await local.end(reason);
     this.#drop(local);
+  }
+
+  get load(): WorkerLoad {
+    const load = { running: 0, waiting: 0, freeBlocks: 0, sessions: 0, unacknowledged: 0 };
+    for (const { desk } of this.#held.values()) {
+      if (!desk) continue;
+      load.running += desk.status.running;
+      load.waiting += desk.status.waiting;
+      load.freeBlocks += desk.status.freeBlocks;
+      load.sessions += desk.sessionCount;
+      load.unacknowledged += desk.unacknowledgedCount;
+    }
+    return load;
   }
 
   describe(): HeldGroup[] {

@@ -4,7 +4,7 @@ import { FinishReason } from '#proto/inference.ts';
 import { type EngineCommand, EngineReport } from '#proto/rank.ts';
 import { Frame, FrameEntry, type LeaderMessage, type RouterMessage, Submit } from '#proto/worker.ts';
 import { ManualClock } from '../../test/fakes/manual-clock.ts';
-import { LeaderDesk } from './leader-desk.ts';
+import { LeaderDesk, type StepFigures } from './leader-desk.ts';
 import { defaultLimits, type WorkerLimits } from './limits.ts';
 import type { RouterDesk, SessionLink } from './router-desk.ts';
 
@@ -39,7 +39,7 @@ let commands: EngineCommand[];
 let room: number;
 let sendError: TriremeError | undefined;
 let frames: Frame[];
-let stepTokens: number[];
+let steps: StepFigures[];
 
 beforeEach(() => {
   clock = new ManualClock();
@@ -47,7 +47,7 @@ beforeEach(() => {
   room = Number.POSITIVE_INFINITY;
   frames = [];
   sendError = undefined;
-  stepTokens = [];
+  steps = [];
 });
 
 function createDesk(limits: Partial<WorkerLimits> = {}): LeaderDesk {
@@ -69,7 +69,7 @@ function createDesk(limits: Partial<WorkerLimits> = {}): LeaderDesk {
       expect(decoded.routerIncarnation).toBe(incarnation);
       frames.push(decoded);
     },
-    onStep: (tokens) => stepTokens.push(tokens),
+    onStep: (figures) => steps.push(figures),
   });
 }
 
@@ -187,6 +187,7 @@ test('a session that breaks cancels what it submitted, and nothing of it is publ
   b.router.onMessage(submitOf('y'));
   a.router.onBreak(a.link);
   desk.onReport(report(1, [token(a.router, 'x', 0), token(b.router, 'y', 0)]));
+  expect(steps).toEqual([{ sequences: 2, tokens: 1 }]);
   expect(commands.at(-1)?.command).toMatchObject({ $case: 'cancel', value: { requestId: 'x', owner: a.router.owner } });
   expect(frames.map(({ routerIncarnation }) => routerIncarnation)).toEqual(['b']);
   expect(desk.runningCount).toBe(1);
@@ -222,7 +223,7 @@ test('closing ends every attempt in a last frame, tells its number, ends the ses
   expect([a.link.ended?.code, b.link.ended?.code]).toEqual(['RANK_FAILED', 'RANK_FAILED']);
   desk.onReport(report(6, [token(a.router, 'x', 1)]));
   expect([frames.length, desk.runningCount, desk.sessionCount, clock.timerCount]).toEqual([2, 0, 0, 0]);
-  expect(stepTokens).toEqual([1]);
+  expect(steps).toEqual([{ sequences: 1, tokens: 1 }]);
 });
 
 test('an acknowledged end frees the journal', () => {

@@ -11,6 +11,14 @@ import { CommandOutbox } from './command-outbox.ts';
 import { statusIntervalMs, type WorkerLimits } from './limits.ts';
 import { type DeskContext, RouterDesk, type SessionLink } from './router-desk.ts';
 
+/** What one step brought. */
+export interface StepFigures {
+  /** That got a token or ended. */
+  readonly sequences: number;
+  /** That went to routers; those of cancelled attempts do not. */
+  readonly tokens: number;
+}
+
 export interface LeaderDeskOptions {
   readonly group: string;
   readonly epoch: number;
@@ -20,8 +28,7 @@ export interface LeaderDeskOptions {
   /** Puts a command into the engine's ring; false when that is full. */
   send(command: EngineCommand): boolean;
   publish(routerIncarnation: string, frame: Uint8Array): void;
-  /** After every report that was taken: tokens that went to routers, and the load. */
-  onStep(tokens: number, status: EngineStatus): void;
+  onStep(figures: StepFigures): void;
 }
 
 export class LeaderDesk {
@@ -89,13 +96,14 @@ export class LeaderDesk {
 
   onReport({ step, entries, answers, status }: EngineReport): void {
     if (this.#closed) return;
+    const isNewStep = step !== this.#step;
     this.#step = step;
     if (status) this.#status = status;
     this.#outbox.flush();
     for (const answer of answers) this.#byOwner.get(answer.owner)?.onAnswer(answer);
     let tokens = 0;
     for (const [owner, own] of byOwner(entries)) tokens += this.#byOwner.get(owner)?.onEntries(step, own) ?? 0;
-    this.#options.onStep(tokens, this.#status);
+    if (isNewStep) this.#options.onStep({ sequences: entries.length, tokens });
     this.#checkIdle();
   }
 

@@ -12,9 +12,9 @@ import { assert } from '#platform/assert.ts';
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
-import { type EngineStatus, type FormProgress, FormStage, type HeldGroup } from '#proto/control.ts';
+import { type FormProgress, FormStage, type HeldGroup } from '#proto/control.ts';
 import type { Team } from '../rank/team-port.ts';
-import { LeaderDesk } from './leader-desk.ts';
+import { LeaderDesk, type StepFigures } from './leader-desk.ts';
 import type { WorkerLimits } from './limits.ts';
 import { checkPackageDigest } from './package-digest.ts';
 import type { TeamFormation, TeamHost } from './team-port.ts';
@@ -32,8 +32,8 @@ export interface GroupContext {
   readonly clock: Clock;
   readonly log: Logger;
   publish(routerIncarnation: string, frame: Uint8Array): void;
-  /** After every step of an engine: tokens that went to routers, and the load. */
-  onStep(tokens: number, status: EngineStatus): void;
+  /** After every step of an engine here. */
+  onStep(figures: StepFigures): void;
 }
 
 export class LocalGroup {

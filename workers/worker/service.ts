@@ -6,6 +6,7 @@ import type { Bus } from '#platform/bus.ts';
 import type { Clock } from '#platform/clock.ts';
 import { errorCodes, TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
+import type { Metrics } from '#platform/metrics.ts';
 import type { RandomSource } from '#platform/random.ts';
 import { type RpcServer, startRpcServer } from '#platform/rpc.ts';
 import type { Store, Watch } from '#platform/store.ts';
@@ -21,6 +22,7 @@ import { openRankTeams, type RankTeamsOptions } from './rank-teams.ts';
 import { Registration } from './registration.ts';
 import { sessionService } from './session-server.ts';
 import type { TeamHost } from './team-port.ts';
+import { WorkerMetrics } from './worker-metrics.ts';
 
 export interface WorkerOptions {
   readonly config: WorkerConfig;
@@ -29,6 +31,8 @@ export interface WorkerOptions {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly log: Logger;
+  /** Default: none are kept. */
+  readonly metrics?: Metrics;
   /** Default: rank threads of this process. */
   readonly openTeams?: (options: RankTeamsOptions) => Promise<TeamHost>;
 }
@@ -68,11 +72,12 @@ class Worker implements RunningWorker {
   #watch: Watch | undefined;
   #stopped: Promise<void> | undefined;
   readonly #groups: HeldGroups;
+  readonly #metrics: WorkerMetrics | undefined;
   readonly #teams: TeamHost;
   readonly #options: WorkerOptions;
 
   constructor(options: WorkerOptions, teams: TeamHost, { id, incarnation }: { id: string; incarnation: string }) {
-    const { config, bus, clock, log } = options;
+    const { config, bus, clock, log, metrics } = options;
     const { rankCapacity, memory: memoryBytes } = config;
     this.#options = options;
     this.#teams = teams;
@@ -87,8 +92,9 @@ class Worker implements RunningWorker {
       clock,
       log,
       publish: (router, frame) => bus.publish(frameSubject(router), frame),
-      onStep: () => {},
+      onStep: (figures) => this.#metrics?.onStep(figures),
     });
+    this.#metrics = metrics && new WorkerMetrics(metrics, () => this.#groups.load);
   }
 
   get address(): string {
