@@ -64,8 +64,8 @@ module.exports = {
     ),
     never(
       'tests-stay-in-tests',
-      'Only tests import test/.',
-      { pathNot: ['^test/', '[.]test[.]ts$'] },
+      'Only tests and measuring scripts import test/.',
+      { pathNot: ['^(test|scripts)/', '[.]test[.]ts$'] },
       { path: '^test/' },
     ),
     only(

@@ -2,11 +2,16 @@
 import { assert } from '#platform/assert.ts';
 import type { RankContext } from '../rank/rank-context.ts';
 import type { RunLeader } from '../rank/rank-messages.ts';
-import type { Perplexity } from './perplexity.ts';
 
 export interface PerplexityJob {
   readonly tokens: Int32Array;
   readonly windowTokens: number;
+}
+
+export interface Perplexity {
+  readonly perplexity: number;
+  /** Tokens that were predicted: all but the first of each window. */
+  readonly predicted: number;
 }
 
 const slot = 0;

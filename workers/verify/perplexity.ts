@@ -1,10 +1,12 @@
 /** How well a package predicts a text: the figure by which quantised weights are set beside float ones. */
 import { readFile } from 'node:fs/promises';
 import { loadTokenizer } from '#tokenizer/tokenizer.ts';
-import type { PerplexityJob } from './perplexity-leader.ts';
+import type { Perplexity, PerplexityJob } from './perplexity-leader.ts';
 import { runJob } from './run-job.ts';
 
 const blockPositions = 16;
+
+export type { Perplexity } from './perplexity-leader.ts';
 
 export interface PerplexityOptions {
   readonly packagePath: string;
@@ -14,12 +16,6 @@ export interface PerplexityOptions {
   /** Tokens that see each other; the text is cut into windows of so many. */
   readonly windowTokens?: number;
   readonly signal?: AbortSignal;
-}
-
-export interface Perplexity {
-  readonly perplexity: number;
-  /** Tokens that were predicted: all but the first of each window. */
-  readonly predicted: number;
 }
 
 /** Errors: those of loadTokenizer() and of the ranks; the signal's reason. */
