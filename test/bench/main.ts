@@ -1,5 +1,5 @@
 /**
- * Benchmarks: npm run bench engine | end-to-end   [-- --repeats 3 --json FILE]
+ * Benchmarks: npm run bench engine | end-to-end | perplexity   [-- --repeats 3 --json FILE]
  * Sides are taken in turn within each repeat; the result holds every repeat and the medians.
  */
 import { writeFile } from 'node:fs/promises';
@@ -7,8 +7,9 @@ import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchEndToEnd } from './end-to-end.ts';
 import { benchEngine } from './engine.ts';
+import { benchPerplexity } from './perplexity.ts';
 
-const benches = { engine: benchEngine, 'end-to-end': benchEndToEnd };
+const benches = { engine: benchEngine, 'end-to-end': benchEndToEnd, perplexity: benchPerplexity };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
