@@ -1,6 +1,6 @@
 /**
  * One connection to another process of the group: sends parts of the ranks here, puts the parts of the ranks there into
- * the team's memory. When it breaks or falls silent before either side left, the team is aborted.
+ * the team's memory. When it breaks or falls silent before the other side has taken leave, the team is aborted.
  *
  * What waits to be sent is bounded by the protocol: a rank cannot be two generations ahead of what the other process has
  * received, so at most two slices a rank are under way, and they are sent from where they lie.
@@ -78,8 +78,9 @@ export class MirrorLink implements FrameSink {
   }
 
   onFrame(head: FrameHead): void {
-    if (head.kind === 'abort') return this.#finish(Buffer.from(this.#reason).toString());
-    if (head.kind === 'leave') return this.#finish(`${this.#name} left the group`);
+    if (head.kind === 'abort') return this.#break(Buffer.from(this.#reason).toString());
+    // Its ranks are done, so the ranks here have been told to stop as well, or will have been by rank 0's process.
+    if (head.kind === 'leave') return this.#finish();
     if (head.kind === 'beat') return;
     const generation = this.#checkPart(head);
     const sliceLength = Math.min(head.remainingBytes, this.#memory.sliceBytes);
@@ -131,16 +132,18 @@ export class MirrorLink implements FrameSink {
   }
 
   #lose(why: string): void {
-    if (this.#isOver) return;
-    this.#finish(`lost ${this.#name}: ${why}`);
+    if (!this.#isOver) this.#break(`lost ${this.#name}: ${why}`);
   }
 
-  /** The other side is gone, or the link is broken. */
-  #finish(reason: string): void {
+  #break(reason: string): void {
+    this.#finish();
+    this.#memory.abort(reason);
+  }
+
+  #finish(): void {
     this.#isOver = true;
     clearInterval(this.#beat);
     this.#socket.destroy();
-    this.#memory.abort(reason);
   }
 
   async #end(head: FrameHead, payload: Uint8Array = new Uint8Array(0)): Promise<void> {

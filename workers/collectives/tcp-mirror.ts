@@ -69,7 +69,7 @@ export class TcpMirror {
     return mirror;
   }
 
-  /** Sends what is left, takes leave of the other processes and ends. Their teams end with it. Idempotent. */
+  /** Sends what is left and ends: takes leave of the other processes, or tells them of the abort. Idempotent. */
   async close(): Promise<void> {
     if (!this.#isClosed) this.#endFollowing();
     const { aborted, abortReason } = this.#memory;

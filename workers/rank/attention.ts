@@ -21,15 +21,18 @@ export interface AttentionShape {
   readonly contextLength: number;
 }
 
-/** Adds p x v to the graph. One query head per KV head and one row would be a matrix-vector product, which ONNX Runtime
- * computes in another order unless alpha differs from 1: halve and double, both exact. */
+/**
+ * Adds weights x v to the graph. One query head per KV head and one row would be a matrix-vector product, which ONNX Runtime
+ * computes in another order unless alpha differs from 1: halve and double, both exact. Doubled by an Add, because a Mul by
+ * a constant is folded back into alpha.
+ */
 function weightedSum(graph: OnnxGraph, weights: string, rowsPerHead: number | undefined, output: string): void {
   if (rowsPerHead !== 1) {
     graph.node('FusedMatMul', [weights, 'v'], { transBatchB: 1 }, output);
     return;
   }
   const half = graph.node('FusedMatMul', [weights, 'v'], { transBatchB: 1, alpha: { float: 0.5 } });
-  graph.node('Mul', [half, graph.f32('two', [2], [])], {}, output);
+  graph.node('Add', [half, half], {}, output);
 }
 
 function scoresOf(graph: OnnxGraph, q: string, scale: number): string {

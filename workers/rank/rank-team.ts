@@ -111,7 +111,8 @@ export class RankTeam {
       onLoading: (rank, opened, total) => this.#onLoading(rank, opened, total),
       onResult: (value) => this.#options.events.onResult(value),
       onFinished: () => {
-        if (++this.#finishedRanks === this.#handles.length) this.#becomeOver(undefined);
+        this.#finishedRanks++;
+        if (this.#isFinished) this.#becomeOver(undefined);
       },
       onFailure: (_rank, error) => this.#fail(error),
     };
@@ -136,7 +137,12 @@ export class RankTeam {
     }
     this.#state = 'running';
     // The job may have been done before this thread looked.
-    if (this.#finishedRanks === this.#handles.length) this.#becomeOver(undefined);
+    if (this.#isFinished) this.#becomeOver(undefined);
+  }
+
+  /** Every rank here has done all it was told to do. */
+  get #isFinished(): boolean {
+    return this.#finishedRanks === this.#handles.length;
   }
 
   #becomeOver(error: TriremeError | undefined): void {
@@ -147,7 +153,7 @@ export class RankTeam {
 
   async #becomeEnding(ask: () => void): Promise<void> {
     this.#state = 'ending';
-    if (!this.#memory.aborted) ask();
+    if (!this.#memory.aborted && !this.#isFinished) ask();
     const ended = Promise.all(this.#handles.map((handle) => handle.ended));
     if (!(await isWithin(ended, stopTimeoutMs))) {
       this.abort('the ranks did not end when asked');
