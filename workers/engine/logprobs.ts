@@ -4,6 +4,7 @@
  * scores unless asked for logits. Raw values compare across requests, whatever their sampling settings.
  */
 import type { BestTokens } from './best-tokens.ts';
+import { expMinus } from './exponential.ts';
 import type { TokenLogprobs } from './output.ts';
 
 /** Of `token` and of the `count` best tokens of logits [vocabulary], whose largest is `top`. Natural logarithms. */
@@ -28,7 +29,8 @@ export function logprobsOf(
 }
 
 function sumOfExponentials(logits: Float32Array, top: number): number {
+  const { length } = logits;
   let sum = 0;
-  for (let token = 0; token < logits.length; token++) sum += Math.exp(logits[token]! - top);
+  for (let token = 0; token < length; token++) sum += expMinus(top - logits[token]!);
   return sum;
 }

@@ -106,20 +106,25 @@ const nothingLeft: Sampled = { kind: 'failed', message: 'min_tokens bars every t
 
 /** The lowest id on a tie. */
 function indexOfLargest(values: Float32Array): number {
+  const { length } = values;
   let index = 0;
   let largest = values[0]!;
-  for (let i = 1; i < values.length; i++) {
-    if (values[i]! > largest) {
-      largest = values[i]!;
+  for (let i = 1; i < length; i++) {
+    const value = values[i]!;
+    if (value > largest) {
+      largest = value;
       index = i;
     }
   }
   return index;
 }
 
-/** A finite number times 0 is 0, anything else is NaN: one sum tells for the whole row. */
+/** A finite number minus itself is 0, anything else is NaN. */
 function areFinite(values: Float32Array): boolean {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i]! * 0;
-  return sum === 0;
+  const { length } = values;
+  for (let i = 0; i < length; i++) {
+    const value = values[i]!;
+    if (value - value !== 0) return false;
+  }
+  return true;
 }

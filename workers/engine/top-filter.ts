@@ -8,6 +8,7 @@
  * left, normalised again. Unlike vLLM, which keeps every token that ties with the k-th, top_k keeps exactly k.
  */
 import { type BestTokens, rankKey, tokenOf } from './best-tokens.ts';
+import { expMinus } from './exponential.ts';
 import type { SamplingSettings } from './sampling-settings.ts';
 
 /** Bands of 1/32 nat below the best token; the last one takes whatever is further down. */
@@ -27,7 +28,7 @@ export class TopFilter {
   readonly #bandMass = new Float64Array(bands);
   readonly #bandKeys: Float64Array;
   #top = 0;
-  #temperature = 1;
+  #inverseTemperature = 1;
 
   constructor(vocabularySize: number, best: BestTokens) {
     this.ids = new Int32Array(vocabularySize);
@@ -41,7 +42,7 @@ export class TopFilter {
   apply(logits: Float32Array, top: number, settings: SamplingSettings): void {
     const { temperature, topK, topP, minP } = settings;
     this.#top = top;
-    this.#temperature = temperature;
+    this.#inverseTemperature = 1 / temperature;
     // ln(0) is minus infinity: without min_p every finite logit passes.
     const floor = Math.max(top + temperature * Math.log(minP), -Number.MAX_VALUE);
     if (topK > 0 && topK < logits.length) this.#keepBest(logits, topK, floor);
@@ -52,14 +53,16 @@ export class TopFilter {
 
   /** The token at a share u in (0, 1) of the total weight. */
   draw(u: number): number {
+    const { ids, weights } = this;
     const target = u * this.total;
+    const last = this.count - 1;
     let sum = 0;
     let index = 0;
-    for (; index < this.count - 1; index++) {
-      sum += this.weights[index]!;
+    for (; index < last; index++) {
+      sum += weights[index]!;
       if (sum > target) break;
     }
-    return this.ids[index]!;
+    return ids[index]!;
   }
 
   #keepBest(logits: Float32Array, k: number, floor: number): void {
@@ -74,22 +77,20 @@ export class TopFilter {
 
   #keepFrom(logits: Float32Array, floor: number): void {
     let count = 0;
+    const { ids } = this;
     for (let token = 0; token < logits.length; token++) {
-      if (logits[token]! >= floor) this.ids[count++] = token;
+      if (logits[token]! >= floor) ids[count++] = token;
     }
     this.count = count;
   }
 
   #weigh(logits: Float32Array): void {
-    this.#bandMass.fill(0);
+    const { ids, weights, count } = this;
+    const [top, inverse] = [this.#top, this.#inverseTemperature];
     let total = 0;
-    for (let index = 0; index < this.count; index++) {
-      const nats = (this.#top - logits[this.ids[index]!]!) / this.#temperature;
-      const weight = Math.exp(-nats);
-      const band = Math.min(bands - 1, Math.floor(nats * bandsPerNat));
-      this.weights[index] = weight;
-      this.#band[index] = band;
-      this.#bandMass[band]! += weight;
+    for (let index = 0; index < count; index++) {
+      const weight = expMinus((top - logits[ids[index]!]!) * inverse);
+      weights[index] = weight;
       total += weight;
     }
     this.total = total;
@@ -97,42 +98,60 @@ export class TopFilter {
 
   /** Keeps the fewest best tokens whose weights reach `target`. */
   #keepMass(logits: Float32Array, target: number): void {
+    this.#sortIntoBands(logits);
     let band = 0;
     let mass = 0;
     while (band < bands - 1 && mass + this.#bandMass[band]! < target) mass += this.#bandMass[band++]!;
     const last = this.#lastKept(logits, band, target - mass);
-    let count = 0;
-    let total = 0;
-    for (let index = 0; index < this.count; index++) {
-      const token = this.ids[index]!;
-      if (this.#band[index]! > band) continue;
-      if (this.#band[index] === band && rankKey(logits[token]!, token) > last) continue;
-      this.ids[count] = token;
-      this.weights[count++] = this.weights[index]!;
-      total += this.weights[index]!;
+    this.#dropBehind(logits, band, last);
+  }
+
+  #dropBehind(logits: Float32Array, band: number, last: number): void {
+    const { ids, weights, count } = this;
+    const bandOf = this.#band;
+    this.count = 0;
+    this.total = 0;
+    for (let index = 0; index < count; index++) {
+      const ahead = band - bandOf[index]!;
+      if (ahead < 0) continue;
+      const token = ids[index]!;
+      if (ahead === 0 && rankKey(logits[token]!, token) > last) continue;
+      ids[this.count] = token;
+      weights[this.count++] = weights[index]!;
+      this.total += weights[index]!;
     }
-    this.count = count;
-    this.total = total;
   }
 
   /** The key of the token of a band at which the band's weights, best first, reach a mass. */
   #lastKept(logits: Float32Array, band: number, mass: number): number {
+    const { ids, count } = this;
+    const bandOf = this.#band;
     let members = 0;
-    for (let index = 0; index < this.count; index++) {
-      const token = this.ids[index]!;
-      if (this.#band[index] === band) this.#bandKeys[members++] = rankKey(logits[token]!, token);
+    for (let index = 0; index < count; index++) {
+      if (bandOf[index] !== band) continue;
+      const token = ids[index]!;
+      this.#bandKeys[members++] = rankKey(logits[token]!, token);
     }
     const keys = this.#bandKeys.subarray(0, members).sort();
     let sum = 0;
     for (const key of keys) {
-      sum += this.#weightOf(logits[tokenOf(key)]!);
+      sum += expMinus((this.#top - logits[tokenOf(key)]!) * this.#inverseTemperature);
       if (sum >= mass) return key;
     }
     // Rounding alone can leave the sum short of the mass: then the whole band stays.
     return Infinity;
   }
 
-  #weightOf(logit: number): number {
-    return Math.exp(-((this.#top - logit) / this.#temperature));
+  /** A weight is e to the minus the nats that a token is below the best one, at the temperature in force. */
+  #sortIntoBands(logits: Float32Array): void {
+    const { ids, weights, count } = this;
+    const [bandOf, mass] = [this.#band, this.#bandMass];
+    const [top, bandsPerLogit] = [this.#top, this.#inverseTemperature * bandsPerNat];
+    mass.fill(0);
+    for (let index = 0; index < count; index++) {
+      const band = Math.min(bands - 1, (top - logits[ids[index]!]!) * bandsPerLogit) | 0;
+      bandOf[index] = band;
+      mass[band]! += weights[index]!;
+    }
   }
 }
