@@ -129,11 +129,9 @@ function checkAwaited({ awaited }: Expectation, join: JoinMessage): void {
 
 /** Errors: INVALID_CONFIG. */
 export function splitAddress(address: string): { readonly host: string; readonly port: number } {
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
-  const port = Number(address.slice(colon + 1));
-  if (colon <= 0 || !Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new TriremeError('INVALID_CONFIG', `${address} is no host:port`);
-  }
+  const [, inBrackets, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
+  const host = inBrackets ?? plain;
+  const port = Number(digits);
+  if (host === undefined || port > 65_535) throw new TriremeError('INVALID_CONFIG', `${address} is no host:port`);
   return { host, port };
 }
