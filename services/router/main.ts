@@ -1,54 +1,17 @@
-/** The router process: configuration, adapters, router. */
-
-import { connectNatsBus } from '#platform/bus-nats.ts';
-import { systemClock } from '#platform/clock.ts';
-import { loadConfig, oneOf, urls } from '#platform/config.ts';
-import { errorCodes, TriremeError } from '#platform/errors.ts';
-import { Lifecycle } from '#platform/lifecycle.ts';
-import { createLogger, type Logger } from '#platform/log.ts';
-import { systemRandom } from '#platform/random.ts';
-import { connectEtcdStore } from '#platform/store-etcd.ts';
-import { type RouterConfig, routerFields } from './config.ts';
+/** The router process. */
+import { busFields, runProcess } from '#platform/run-process.ts';
+import { routerFields } from './config.ts';
 import { startRouter } from './service.ts';
-
-const fields = {
-  ...routerFields,
-  etcdUrl: urls(['http', 'https'], { default: ['http://127.0.0.1:2379'], help: 'members of the etcd cluster' }),
-  natsUrl: urls(['nats', 'tls'], { default: ['nats://127.0.0.1:4222'], help: 'servers of the NATS cluster' }),
-  logLevel: oneOf(['debug', 'info', 'warn', 'error'], { default: 'info', help: 'least severe lines to log' }),
-};
 
 /** What the end takes after the drain: last messages, connections. */
 const stopMs = 5000;
 
-interface Backbone {
-  readonly etcdUrl: readonly string[];
-  readonly natsUrl: readonly string[];
-}
-
-async function run({ etcdUrl, natsUrl, ...config }: RouterConfig & Backbone, log: Logger): Promise<void> {
-  const lifecycle = new Lifecycle({ log, process, deadlineMs: config.drain + stopMs });
-  const shared = { log, clock: systemClock };
-  try {
-    const store = await connectEtcdStore({ ...shared, urls: etcdUrl });
-    lifecycle.add({ name: 'store', stop: () => store.close() });
-    const bus = await connectNatsBus({ ...shared, urls: natsUrl });
-    lifecycle.add({ name: 'bus', stop: () => bus.close() });
-    const router = await startRouter({ ...shared, config, store, bus, random: systemRandom });
-    lifecycle.add({ name: 'router', drain: () => router.drain(), stop: () => router.stop() });
-    lifecycle.becomeReady();
-  } catch (error) {
-    const known = TriremeError.from(error);
-    log.fatal({ err: error }, known.toLine());
-    await lifecycle.shutDown(errorCodes[known.code].exit);
-  }
-}
-
-try {
-  const { logLevel, ...config } = loadConfig(fields, { argv: process.argv.slice(2), env: process.env });
-  await run(config, createLogger(logLevel).component('router'));
-} catch (error) {
-  const known = TriremeError.from(error);
-  console.error(known.toLine());
-  process.exitCode = errorCodes[known.code].exit;
-}
+await runProcess({
+  name: 'router',
+  fields: { ...routerFields, ...busFields },
+  endMs: ({ drain }) => drain + stopMs,
+  start: async ({ openBus, ...shared }) => {
+    const router = await startRouter({ ...shared, bus: await openBus(shared.config.natsUrl) });
+    return { drain: () => router.drain(), stop: () => router.stop() };
+  },
+});
