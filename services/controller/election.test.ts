@@ -95,6 +95,19 @@ test('a leader whose lease is lost stops leading and campaigns again', async () 
   await election;
 });
 
+test('a leader learns from its lease alone that it lost, when the watch is cut off', async () => {
+  const contest = new Contest();
+  const stop = new AbortController();
+  const election = contest.join('a', stop.signal);
+  await contest.atRest();
+  contest.store.away = true;
+  contest.embedded.revokeLease('1');
+  await contest.atRest();
+  expect(contest.leaderships.get('a')?.lost.aborted).toBe(true);
+  stop.abort();
+  await election;
+});
+
 test('while the store is away a controller tries again after every pause, and leads when it is back', async () => {
   const contest = new Contest();
   contest.store.away = true;
