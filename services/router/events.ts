@@ -1,5 +1,5 @@
 /** What the core is told and what it answers. Plain data: no calls, no channels, no clock. */
-import type { TriremeError } from '#platform/errors.ts';
+import type { ErrorCode, TriremeError } from '#platform/errors.ts';
 import type { EngineStatus } from '#proto/control.ts';
 import type { GenerateResponse, SamplingParams } from '#proto/inference.ts';
 import type { Frame, LeaderMessage, RouterMessage } from '#proto/worker.ts';
@@ -53,8 +53,8 @@ export type RouterAction =
 /** Totals since the start. */
 export interface RouterStats {
   requests: number;
-  /** Requests that ended with an error. */
-  failures: number;
+  /** Requests that ended with an error, by its code. */
+  readonly failures: Map<ErrorCode, number>;
   tokens: number;
   frames: number;
   /** Frames that came twice, or from an older epoch, session or incarnation. */

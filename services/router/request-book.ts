@@ -122,7 +122,8 @@ export class RequestBook {
       // The leader may have ended it in the meantime, and keeps what it ended until it is acknowledged.
       this.#acknowledge(request, attempt);
     }
-    this.#options.stats.failures++;
+    const { failures } = this.#options.stats;
+    failures.set(error.code, (failures.get(error.code) ?? 0) + 1);
     this.#end(request, error);
   }
 

@@ -27,7 +27,14 @@ export interface RouterOptions {
 }
 
 export class Router {
-  readonly stats: RouterStats = { requests: 0, failures: 0, tokens: 0, frames: 0, staleFrames: 0, lostFrames: 0 };
+  readonly stats: RouterStats = {
+    requests: 0,
+    failures: new Map(),
+    tokens: 0,
+    frames: 0,
+    staleFrames: 0,
+    lostFrames: 0,
+  };
   #actions: RouterAction[] = [];
   #nowMs = 0;
   #tickedMs: number | undefined;

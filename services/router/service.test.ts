@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import type { Bus } from '#platform/bus.ts';
 import { systemClock } from '#platform/clock.ts';
+import { Metrics } from '#platform/metrics.ts';
 import { systemRandom } from '#platform/random.ts';
 import type { Store } from '#platform/store.ts';
 import { FinishReason, InferenceService } from '#proto/inference.ts';
@@ -435,6 +436,26 @@ test('the status names models, workers, groups and the load', async () => {
       groups: [{ record: { group: 'g0', epoch: 1 }, session: true, engine: { running: 1, step: 1 } }],
       router: { activeRequests: 1, queuedRequests: 0, storeConnected: true, busConnected: true },
     });
+  });
+});
+
+test('a scrape sees requests, failures by code, tokens and load', async () => {
+  const metrics = new Metrics('trireme');
+  world = await RouterWorld.start({}, {}, metrics);
+  const leader = await world.lead({ automatic: false });
+  const failing = world.generate({ ...text('a'), sampling: { maxTokens: 2 } }).catch(() => {});
+  await leader.until(() => leader.runningCount === 1);
+  leader.step();
+  leader.failAll('RANK_FAILED', 'gone');
+  await failing;
+  void world.generate({ ...text('a'), ...endless }).catch(() => {});
+  await leader.until(() => leader.runningCount === 1);
+  await eventually(async () => {
+    const lines = (await metrics.text()).split('\n');
+    for (const line of ['requests_total 2', 'tokens_total 1', 'frames_total 2', 'active_requests 1', 'sessions 1']) {
+      expect(lines).toContain(`trireme_router_${line}`);
+    }
+    expect(lines).toContain('trireme_router_failures_total{code="UNAVAILABLE"} 1');
   });
 });
 

@@ -4,6 +4,7 @@ import type { Bus, Subscription } from '#platform/bus.ts';
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
+import type { Metrics } from '#platform/metrics.ts';
 import type { RandomSource } from '#platform/random.ts';
 import { type RpcServer, startRpcServer } from '#platform/rpc.ts';
 import type { Store, Watch, WatchEvent } from '#platform/store.ts';
@@ -13,6 +14,7 @@ import type { RouterConfig } from './config.ts';
 import { inferenceService, operationsService } from './edge-grpc.ts';
 import { Fleet } from './fleet.ts';
 import { FrontDoor } from './front-door.ts';
+import { exposeRouter } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { LeastLoaded } from './policies/least-loaded.ts';
 import { RoundRobin } from './policies/round-robin.ts';
@@ -30,6 +32,8 @@ export interface StartRouterOptions {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly log: Logger;
+  /** Where the router's figures are to appear; default: nowhere. */
+  readonly metrics?: Metrics;
 }
 
 export interface RunningRouter {
@@ -97,7 +101,7 @@ class RouterProcess implements RunningRouter {
   }
 
   async start(descriptorSet: Uint8Array): Promise<void> {
-    const { config, store, bus, clock, log } = this.#options;
+    const { config, store, bus, clock, log, metrics } = this.#options;
     const fleet = this.#fleet;
     const overview = { ...{ fleet, router: this.#router, incarnation: this.incarnation, store, bus } };
     // Frames before sessions: whoever welcomes the router may send at once.
@@ -109,7 +113,11 @@ class RouterProcess implements RunningRouter {
       maxPendingMessages: config.maxUnreadMessages,
     });
     this.#watch = store.watch(storeRoot, (event) => this.#onStoreEvent(event));
-    this.#stopTicking = clock.every(tickMs, () => this.#door.step({ kind: 'tick' }));
+    const updateMetrics = metrics ? exposeRouter(metrics, this.#router) : () => {};
+    this.#stopTicking = clock.every(tickMs, () => {
+      this.#door.step({ kind: 'tick' });
+      updateMetrics();
+    });
     log.info({ address: this.address, incarnation: this.incarnation }, 'the router listens');
   }
 

@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import { EmbeddedBus } from '#platform/bus-embedded.ts';
 import { systemClock } from '#platform/clock.ts';
 import { createLogger } from '#platform/log.ts';
+import type { Metrics } from '#platform/metrics.ts';
 import { systemRandom } from '#platform/random.ts';
 import { createRpcClient, type RpcClient, type StreamOptions } from '#platform/rpc.ts';
 import { EmbeddedStore } from '#platform/store-embedded.ts';
@@ -53,11 +54,12 @@ export class RouterWorld {
   static async start(
     config: Partial<RouterConfig> = {},
     model: Partial<ModelRecord> | null = {},
+    metrics?: Metrics,
   ): Promise<RouterWorld> {
     const world = new RouterWorld();
     if (model) await world.serveModel('demo', model);
     const { store, bus, log } = world;
-    const shared = { store, bus, log, clock: systemClock, random: systemRandom };
+    const shared = { store, bus, log, clock: systemClock, random: systemRandom, ...(metrics ? { metrics } : {}) };
     world.#router = await startRouter({ ...shared, config: { ...defaultConfig, listen: '127.0.0.1:0', ...config } });
     world.#closing.push(() => world.router.stop());
     world.#client = world.newClient();
