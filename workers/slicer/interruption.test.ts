@@ -1,5 +1,6 @@
 /** Whatever ends a slicing early: a folder under the package's name is whole or not there. */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -58,7 +59,7 @@ describe('a killed slicing', () => {
     const killed = spawnSync(node, [sliceProcess, model, out, 'kill'], { encoding: 'utf8' });
     expect(killed.signal).toBe('SIGKILL');
     const left = (await readdir(folder.path)).filter((name) => name !== 'checkpoint');
-    expect(left).toEqual([expect.stringMatching(/^[.]package[.]slicing-\d+-\d+$/)]);
+    expect(left).toEqual([expect.stringMatching(/^[.]package[.]slicing-\d+-\d+-\w+$/)]);
     await run();
     expect((await readdir(folder.path)).sort()).toEqual(['checkpoint', 'package']);
   });
@@ -67,12 +68,22 @@ describe('a killed slicing', () => {
     // The parent of this process runs, and started when it started.
     const stat = await readFile(`/proc/${process.ppid}/stat`, 'utf8');
     const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-    const atWork = `.package.slicing-${process.ppid}-${start}`;
-    const reusedNumber = `.package.slicing-${process.ppid}-1`;
+    const atWork = `.package.slicing-${process.ppid}-${start}-abc`;
+    const reusedNumber = `.package.slicing-${process.ppid}-1-abc`;
     await mkdir(path.join(folder.path, atWork));
     await mkdir(path.join(folder.path, reusedNumber));
     await run();
     expect((await readdir(folder.path)).sort()).toEqual([atWork, 'checkpoint', 'package']);
+  });
+});
+
+describe('two slicings for one place at a time', () => {
+  it('do not disturb each other, and one of the two packages remains', async () => {
+    const manifests = await Promise.all([run({ ranks: 1 }), run({ ranks: 2 })]);
+    const { files } = manifests[existsSync(path.join(out, 'rank-1')) ? 1 : 0]!;
+    const { 'manifest.json': _, ...digests } = await digestsOf(out);
+    expect(digests).toEqual(Object.fromEntries(files.map(({ path: file, sha256 }) => [file, sha256])));
+    expect((await readdir(folder.path)).sort()).toEqual(['checkpoint', 'package']);
   });
 });
 

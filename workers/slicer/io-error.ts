@@ -9,6 +9,11 @@ export function isMissing(cause: unknown): boolean {
   return codeOf(cause) === 'ENOENT' || codeOf(cause) === 'ENOTDIR';
 }
 
+/** A folder that should be replaced is not empty. */
+export function isOccupied(cause: unknown): boolean {
+  return codeOf(cause) === 'ENOTEMPTY' || codeOf(cause) === 'EEXIST';
+}
+
 /**
  * `doing` completes the sentence "cannot ...". What the file system did not say (an operating error already, a broken
  * invariant) passes unchanged.

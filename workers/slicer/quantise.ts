@@ -1,7 +1,8 @@
 /**
  * Symmetric quantisation in blocks of 32 along a row, laid out as MatMulNBits reads it: a matrix [rows, columns] becomes
  * bytes [rows, blocks, 32 * bits / 8] and one float32 scale a block; the zero point is 2^(bits-1), the operator's
- * default. A row that does not fill its last block is padded with zeros.
+ * default. A row that does not fill its last block is padded with zeros. What a rank holds of a row starts a block of its
+ * own: a cut inside a block changes which values share a scale, not how many bits they have.
  */
 import { assert } from '#platform/assert.ts';
 

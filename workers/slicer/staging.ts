@@ -6,7 +6,11 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
-import { asIoError, isMissing } from './io-error.ts';
+import { systemRandom } from '#platform/random.ts';
+import { asIoError, isMissing, isOccupied } from './io-error.ts';
+
+/** How often somebody else may put a package in the place just as it was cleared. */
+const publishAttempts = 5;
 
 /** Start time of a process in ticks since boot: with the number it names a process once and for all. */
 function startOf(pid: number | 'self'): string | undefined {
@@ -26,7 +30,7 @@ function prefixFor(place: string): string {
 
 function isAbandoned(name: string, prefix: string): boolean {
   const [pid, start] = name.slice(prefix.length).split('-');
-  return Number(pid) === process.pid || startOf(Number(pid)) !== start;
+  return startOf(Number(pid)) !== start;
 }
 
 export class Staging {
@@ -55,7 +59,7 @@ export class Staging {
       for (const name of siblings.filter((sibling) => isAbandoned(sibling, prefix))) {
         await rm(path.join(parent, name), { recursive: true, force: true });
       }
-      const folder = path.join(parent, `${prefix}${process.pid}-${startOf('self') ?? 0}`);
+      const folder = path.join(parent, `${prefix}${process.pid}-${startOf('self') ?? 0}-${systemRandom.id()}`);
       await mkdir(folder);
       return new Staging(target, folder);
     } catch (cause) {
@@ -65,16 +69,32 @@ export class Staging {
 
   /** Puts the folder in its place, instead of a package that is there. Errors: IO_ERROR. */
   async publish(): Promise<void> {
-    const replaced = path.join(this.folder, 'replaced');
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#replace();
+        return;
+      } catch (cause) {
+        if (!isOccupied(cause) || attempt === publishAttempts) {
+          throw asIoError(cause, `move the package to ${this.place}`);
+        }
+      }
+    }
+  }
+
+  /** Only a full folder must be moved first; it goes to a name that the next run would remove. */
+  async #replace(): Promise<void> {
+    const replaced = `${this.folder}-replaced`;
+    await rename(this.place, replaced).catch((cause: unknown) => {
+      if (!isMissing(cause)) throw cause;
+    });
     try {
-      // An empty folder, or none, gives way to a rename; a full one must be moved first, into a folder that moves along.
-      await rename(this.place, replaced).catch((cause: unknown) => {
-        if (!isMissing(cause)) throw cause;
-      });
       await rename(this.folder, this.place);
-      await rm(path.join(this.place, 'replaced'), { recursive: true, force: true });
     } catch (cause) {
-      throw asIoError(cause, `move the package to ${this.place}`);
+      // Back to where it was, unless somebody else has taken the place.
+      await rename(replaced, this.place).catch(() => undefined);
+      throw cause;
+    } finally {
+      await rm(replaced, { recursive: true, force: true });
     }
   }
 
