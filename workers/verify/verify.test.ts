@@ -1,0 +1,103 @@
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { buildCheckpoint, readGolden } from '../../test/goldens/build-checkpoint.ts';
+import { demoModel, demoPackage, scratchFolder } from '../../test/numerics/demo-package.ts';
+import { measurePerplexity } from './perplexity.ts';
+import { verify } from './verify.ts';
+
+const goldenFile = (name: string): string => new URL(`../../test/goldens/${name}.json`, import.meta.url).pathname;
+
+async function modelOf(name: string): Promise<string> {
+  if (name === 'demo') return demoModel;
+  const folder = path.join(scratchFolder(), `checkpoint-${name}`);
+  expect(await buildCheckpoint(await readGolden(goldenFile(name)), folder)).toEqual([]);
+  return folder;
+}
+
+const cases = [
+  ['llama', 1, 'threads'],
+  ['llama', 2, 'tcp'],
+  ['llama', 4, 'threads'],
+  ['qwen3_moe', 1, 'threads'],
+  ['qwen3_moe', 2, 'threads'],
+  ['qwen3_moe', 4, 'tcp'],
+  ['smollm2', 1, 'threads'],
+  ['smollm2', 3, 'tcp'],
+  ['demo', 1, 'threads'],
+  ['demo', 2, 'tcp'],
+  ['demo', 4, 'threads'],
+] as const;
+
+for (const [name, ranks, transport] of cases) {
+  test(`${name} at ${ranks} ranks over ${transport} agrees with its golden in every scenario`, async () => {
+    const model = await modelOf(name);
+    const report = await verify({ model, golden: goldenFile(name), ranks, transport, weights: 'fp32' });
+    expect(report.passed).toBe(true);
+    expect(report.scenarios.map(({ scenario }) => scenario)).toEqual(['whole', 'stepwise', 'chunks', 'batch']);
+    for (const scenario of report.scenarios) {
+      expect(scenario).toMatchObject({ argmaxDepartures: [], continuationEqual: true, firstDeparture: undefined });
+      expect(scenario.logitError).toBeLessThan(1e-5);
+    }
+    const errors = new Set(report.scenarios.map(({ logitError }) => logitError));
+    expect(errors.size).toBe(1);
+  });
+}
+
+test('one changed weight in a layer makes the verification fail and name that layer', async () => {
+  const folder = path.join(scratchFolder(), 'checkpoint-spoilt');
+  cpSync(await modelOf('llama'), folder, { recursive: true });
+  const file = path.join(folder, 'model.safetensors');
+  const bytes = readFileSync(file);
+  const headLength = Number(bytes.readBigUInt64LE());
+  const head = JSON.parse(bytes.subarray(8, 8 + headLength).toString());
+  const [begin] = head['model.layers.1.mlp.down_proj.weight'].data_offsets as [number, number];
+  bytes.writeUInt16LE(0x4000, 8 + headLength + begin); // 2.0 in bfloat16
+  writeFileSync(file, bytes);
+  const golden = goldenFile('llama');
+  const report = await verify({ model: folder, golden, ranks: 2, transport: 'threads', weights: 'fp32' });
+  expect(report.passed).toBe(false);
+  for (const { firstDeparture } of report.scenarios) expect(firstDeparture).toMatchObject({ layer: 1, what: 'hidden' });
+});
+
+test('quantised weights report their errors and pass when all scenarios agree', async () => {
+  const common = { model: demoModel, golden: goldenFile('demo'), ranks: 2, transport: 'threads' } as const;
+  const [int8, int4] = await Promise.all([
+    verify({ ...common, weights: 'int8' }),
+    verify({ ...common, weights: 'int4' }),
+  ]);
+  for (const report of [int8, int4]) expect(report).toMatchObject({ passed: true, tolerance: null });
+  const [e8, e4] = [int8, int4].map(({ scenarios }) => scenarios[0]!.logitError) as [number, number];
+  expect(e8).toBeGreaterThan(0.01);
+  expect(e8).toBeLessThan(0.2);
+  expect(e4).toBeGreaterThan(e8);
+});
+
+test('perplexity of the demo model rises little with int8 and two per cent at most with int4', async () => {
+  const text = path.join(demoModel, 'heldout.txt');
+  const of = async (weights: 'fp32' | 'int8' | 'int4') => {
+    return measurePerplexity({ packagePath: await demoPackage(1, weights), text, ranks: 1 });
+  };
+  const float = await of('fp32');
+  expect(float.predicted).toBeGreaterThan(4500);
+  expect(float.perplexity).toBeGreaterThan(34);
+  expect(float.perplexity).toBeLessThan(35);
+  const [int8, int4] = [await of('int8'), await of('int4')];
+  expect(Math.abs(int8.perplexity / float.perplexity - 1)).toBeLessThan(0.005);
+  expect(Math.abs(int4.perplexity / float.perplexity - 1)).toBeLessThan(0.02);
+});
+
+test('a file that is no golden, or not there, is refused before anything is sliced', async () => {
+  const options = { model: demoModel, ranks: 1, transport: 'threads', weights: 'fp32' } as const;
+  await expect(verify({ ...options, golden: '/nowhere.json' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  const config = path.join(demoModel, 'config.json');
+  await expect(verify({ ...options, golden: config })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+});
+
+test('a signal ends a verification with its reason', async () => {
+  const signal = AbortSignal.abort(new Error('not now'));
+  const golden = goldenFile('demo');
+  await expect(
+    verify({ model: demoModel, golden, ranks: 1, transport: 'threads', weights: 'fp32', signal }),
+  ).rejects.toThrow();
+});
