@@ -57,7 +57,7 @@ describe('quantising', () => {
           const end = Math.min(start + 32, i - (i % columns) + columns);
           const largest = Math.max(...values.subarray(start, end).map(Math.abs));
           const step = largest / (bits === 4 ? 7 : 127);
-          expect(Math.abs(back[i]! - values[i]!)).toBeLessThanOrEqual(step / 2 + largest * 1e-6 + 2 ** -120);
+          expect(Math.abs(back[i]! - values[i]!)).toBeLessThanOrEqual(step / 2 + largest * 1e-6 + 127 * 2 ** -126);
         }
       }),
     );
