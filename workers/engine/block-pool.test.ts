@@ -27,6 +27,21 @@ test('what does not fit changes nothing', () => {
   expect([pool.freeBlocks, pool.freeSlots]).toEqual([0, 1]);
 });
 
+test('a step that is rolled back frees nothing: the runner is told once, by the step that is committed', () => {
+  const pool = new BlockPool(3, 2);
+  pool.take(1);
+  pool.take(1);
+  pool.free(0);
+  pool.begin();
+  pool.free(1);
+  expect(pool.freed).toEqual([0, 1]);
+  pool.rollback();
+  expect(pool.freed).toEqual([0]);
+  pool.begin();
+  pool.commit();
+  expect(pool.freed).toEqual([]);
+});
+
 test('freeing a slot that is not taken is a bug', () => {
   const pool = new BlockPool(3, 2);
   expect(() => pool.free(1)).toThrow('not taken');
