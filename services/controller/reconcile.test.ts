@@ -286,6 +286,36 @@ test('a formation goes on over the loss of the answer to its writes', async () =
   expect((await served('m-0')).epoch).toBe(1);
 });
 
+test('a step whose write fails is planned again, and costs neither leadership nor the formations under way', async () => {
+  await cluster.startWorker('w0', 1);
+  await cluster.wish({ name: 'm' });
+  await served('m-0');
+  const slow = await cluster.startWorker('w1', 1);
+  slow.behaviour = 'hang';
+  await cluster.wish({ name: 'm', groups: 2 });
+  await cluster.until(() => cluster.stateOf('m-1') === GroupState.GROUP_STATE_FORMING, 1000);
+  cluster.store.answersToLose = 1;
+  cluster.kill('w0');
+  await cluster.pass(5000);
+  expect(cluster.store.answersToLose).toBe(0);
+  expect(cluster.stateOf('m-0')).toBe(GroupState.GROUP_STATE_DEAD);
+  await cluster.startWorker('w0', 1);
+  expect((await served('m-0')).epoch).toBe(2);
+  expect(statesOf('m-1')).toEqual(['forming@1']);
+});
+
+test('a broken invariant ends the controller, also while a formation hangs', async () => {
+  const broken = new SimulatedCluster();
+  const election = broken.startController('c1');
+  const slow = await broken.startWorker('w0', 1);
+  slow.behaviour = 'hang';
+  await broken.wish({ name: 'm', groups: 2 });
+  await broken.until(() => slow.teams.size === 1, 1000);
+  broken.store.transact = () => Promise.reject(new TypeError('bug'));
+  await broken.startWorker('w1', 1);
+  await expect(election).rejects.toThrow('bug');
+});
+
 test('a new leader takes over Ready groups as they are, and forms anew what the old one left half-made', async () => {
   await cluster.startWorker('w0', 1);
   await cluster.wish({ name: 'm' });

@@ -77,9 +77,10 @@ class Reconciler {
       stopTicking();
       lost.removeEventListener('abort', ring);
       await watch.close();
-      await this.#executor.settled();
-      await this.#prober.settled();
     }
+    // Not after a broken invariant: what runs beside the loop ends with `lost`, which may be far away then.
+    await this.#executor.settled();
+    await this.#prober.settled();
   }
 
   #onEvent(event: WatchEvent): void {

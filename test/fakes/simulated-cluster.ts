@@ -49,8 +49,8 @@ export class SimulatedCluster {
     });
   }
 
-  /** Several may be started; one leads. */
-  startController(name: string): void {
+  /** Several may be started; one leads. The result settles when it has stopped, or fails on a broken invariant. */
+  startController(name: string): Promise<void> {
     const { store, clock, fleet: workers } = this;
     const log = createLogger('silent');
     const random: RandomSource = { bytes: (count) => new Uint8Array(count), id: () => name };
@@ -62,6 +62,7 @@ export class SimulatedCluster {
       this.#stopping.signal,
     );
     this.#controllers.push(election);
+    return election;
   }
 
   async stop(): Promise<void> {
