@@ -34,13 +34,7 @@ export interface ExternalRange {
   readonly length: number;
 }
 
-const microsoftOperators = new Set([
-  'FusedMatMul',
-  'MatMulNBits',
-  'QuickGelu',
-  'RotaryEmbedding',
-  'SkipSimplifiedLayerNormalization',
-]);
+const microsoftOperators = new Set(['FusedMatMul', 'MatMulNBits', 'QuickGelu', 'RotaryEmbedding']);
 
 function encodeAttribute(name: string, value: Attribute): AttributeProto {
   const empty = { name, f: undefined, i: undefined, s: undefined, floats: [], ints: [] };
