@@ -50,6 +50,14 @@ test('sequences are admitted in order of arrival: a small one does not overtake 
   expect(model.plans.every(({ release }) => release.length <= 1)).toBe(true);
 });
 
+test('a choice that waits for its sibling to compute the prompt holds up nobody behind it', () => {
+  const { engine, model } = engineOverNaiveModel({ stepTokens: 32 });
+  engine.submit(request('a', 40, 2, { n: 2 }));
+  engine.submit(request('b', 10, 2));
+  for (let step = 0; step < 3; step++) engine.step();
+  expect(model.plans.map(chunksOf)).toEqual(['0:0+32', '0:32+8 1:0+10', '0:40+1 1:10+1 2:39+1']);
+});
+
 test('when blocks run out the youngest sequence is preempted and resumes with the same tokens', () => {
   const roomy = engineOverNaiveModel({ kvBlocks: 12 });
   const tight = engineOverNaiveModel({ kvBlocks: 6 });

@@ -37,6 +37,7 @@ test('top_p keeps the token that crosses the border and none behind it', () => {
 
 test('top_p among equals keeps the lower ids', () => {
   expect(kept(new Float32Array(100), { topP: 0.295 })).toEqual(Array.from({ length: 30 }, (_, token) => token));
+  expect(kept(new Float32Array(4), { topP: 0.5 })).toEqual([0, 1]);
 });
 
 test('min_p measures by the best token, at the temperature in force', () => {
