@@ -15,7 +15,7 @@ import { FleetHealth } from './fleet-health.ts';
 import { FormationRetries } from './formation-retries.ts';
 import { GroupWriter } from './group-writer.ts';
 import type { ControllerLimits } from './limits.ts';
-import { plan } from './plan.ts';
+import { plan, type Step } from './plan.ts';
 import { Prober } from './prober.ts';
 import type { WorkerPort } from './worker-port.ts';
 
@@ -112,18 +112,16 @@ class Reconciler {
     }
   }
 
-  #plan(): ReturnType<typeof plan> {
+  #plan(): Step[] {
     const nowMs = this.#options.clock.now();
-    const view = this.#view;
-    this.#health.observe(view, nowMs);
+    const { models, workers, groups } = this.#view;
     const { gone, silent, lost, drained } = this.#health;
-    return plan({
-      ...{ models: view.models, workers: view.workers, groups: view.groups },
-      epochOf: (group) => view.epochOf(group),
-      ...{ gone, silent, lost, drained, nowMs },
-      ...{ forming: this.#executor.forming, ending: this.#executor.ending },
-      retryAtMs: this.#retries.retryAtMs,
-    });
+    const { forming, ending } = this.#executor;
+    const { retryAtMs } = this.#retries;
+    const epochOf = (group: string): number => this.#view.epochOf(group);
+    this.#health.observe(this.#view, nowMs);
+    const found = { gone, silent, lost, drained };
+    return plan({ models, workers, groups, epochOf, ...found, forming, ending, retryAtMs, nowMs });
   }
 }
 
