@@ -3,16 +3,23 @@
  * smaps_rollup) of every cycle as JSON: while loaded, or after unloading. Arguments: package folder, when, cycles.
  */
 import { readFileSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { createLogger } from '../services/platform/log.ts';
 import { readManifest } from '../workers/rank/package.ts';
 import { startTeam } from '../workers/rank/team.ts';
+import { returnFreedMemory } from '../workers/runtime/ort-api.ts';
 
 const [packagePath = '', when, cycles = '1'] = process.argv.slice(2);
 const { shards } = readManifest(packagePath);
 const log = createLogger('warn');
 
-function residentBytes(): number {
-  globalThis.gc?.();
+/** After everything that nobody refers to is gone, also what a thread's end or a promise still held. */
+async function residentBytes(): Promise<number> {
+  for (let turn = 0; turn < 3; turn++) {
+    await setImmediate();
+    globalThis.gc?.();
+  }
+  returnFreedMemory();
   const text = readFileSync('/proc/self/smaps_rollup', 'utf8');
   return 1024 * Number(/^Rss:\s+(\d+) kB$/m.exec(text)?.[1]);
 }
@@ -27,9 +34,9 @@ for (let cycle = 0; cycle < Number(cycles); cycle++) {
     events: { onProgress: () => {}, onReport: () => {}, onExit: fail, onStuck: fail },
     log,
   });
-  if (when === 'loaded') sizes.push(residentBytes());
+  if (when === 'loaded') sizes.push(await residentBytes());
   await team.stop();
-  if (when !== 'loaded') sizes.push(residentBytes());
+  if (when !== 'loaded') sizes.push(await residentBytes());
 }
 console.log(JSON.stringify(sizes));
 

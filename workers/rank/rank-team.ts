@@ -14,6 +14,7 @@ import { FormStage } from '#proto/control.ts';
 import { TcpMirror } from '../collectives/tcp-mirror.ts';
 import { TeamMemory } from '../collectives/team-memory.ts';
 import type { Manifest } from '../models/manifest.ts';
+import { returnFreedMemory } from '../runtime/ort-api.ts';
 import { readManifest, shardFor, verifyRankFiles } from './package.ts';
 import { RankHandle } from './rank-handle.ts';
 import type { LeaderJob } from './rank-messages.ts';
@@ -163,6 +164,7 @@ export class RankTeam {
     await this.#mirror?.close();
     // Ends whatever still watches the memory.
     this.abort('the team has ended');
+    returnFreedMemory();
   }
 
   async #join(): Promise<void> {

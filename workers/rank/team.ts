@@ -8,11 +8,13 @@ import { RankTeam } from './rank-team.ts';
 import { Ring } from './ring.ts';
 import type { StartTeam, Team, TeamEvents, TeamOptions } from './team-port.ts';
 
-/** More than the largest message that gRPC lets in. A longer command: MESSAGE_TOO_LARGE. A full ring: send() says no. */
-export const commandBytesMax = (8 << 20) - 4;
-const commandRingBytes = 8 << 20;
-/** A full ring: rank 0 waits for the main thread (leader-loop.ts). */
-const reportRingBytes = 8 << 20;
+/**
+ * A prompt of 400,000 tokens and its emitted ones fit. A longer command: MESSAGE_TOO_LARGE. A full ring: send() says no.
+ */
+const commandRingBytes = 2 << 20;
+export const commandBytesMax = commandRingBytes - 4;
+/** A step of a thousand sequences with the log-probabilities of twenty tokens each fits. A full ring: rank 0 waits. */
+const reportRingBytes = 1 << 20;
 /** Reports that are handed on before other events of this thread get their turn. */
 const reportsAtOnce = 32;
 

@@ -84,6 +84,8 @@ export function addressOf(array: ArrayBufferView): Address {
 
 /** koffi runs native code on a stack of its own; ONNX Runtime overruns the 2 MiB default. */
 const nativeStackBytes = 16 << 20;
+// Once a thread, before it loads anything.
+if (koffi.config().sync_stack_size !== nativeStackBytes) koffi.config({ sync_stack_size: nativeStackBytes });
 
 interface LoadedTable {
   /** Keep it: koffi unloads a library whose handle is collected, and every function with it. */
@@ -94,7 +96,6 @@ interface LoadedTable {
 
 function decodeTable(libraryPath: string): LoadedTable {
   let library: ReturnType<typeof koffi.load>;
-  if (koffi.config().sync_stack_size !== nativeStackBytes) koffi.config({ sync_stack_size: nativeStackBytes });
   try {
     library = koffi.load(libraryPath);
   } catch (cause) {
@@ -119,14 +120,32 @@ function decodeTable(libraryPath: string): LoadedTable {
   return { library, version, pointers: koffi.decode(api, koffi.array('void*', length)) as Address[] };
 }
 
+/** Of this thread, by path: koffi keeps what it has decoded for as long as the thread lives. */
+const loaded = new Map<string, OrtApi>();
+
 /** Loads the library once per thread. ONNX Runtime itself is one per process, whatever the number of threads. */
 export function loadOrtApi(libraryPath: string = bundledLibraryPath()): OrtApi {
+  const known = loaded.get(libraryPath);
+  if (known) return known;
+  const api = createApi(libraryPath);
+  loaded.set(libraryPath, api);
+  return api;
+}
+
+function createApi(libraryPath: string): OrtApi {
   const { library, version, pointers } = decodeTable(libraryPath);
+  const prototypes = new Map<string, ReturnType<typeof koffi.proto>>();
+  const prototypeOf = (result: string, parameters: readonly string[]): ReturnType<typeof koffi.proto> => {
+    const text = `${result}(${parameters})`;
+    const prototype = prototypes.get(text) ?? koffi.proto(result, [...parameters]);
+    prototypes.set(text, prototype);
+    return prototype;
+  };
   const functions = Object.fromEntries(
     Object.entries(table).map(([name, [index, result, parameters]]) => {
       const pointer = pointers[index];
       assert(pointer, `OrtApi has no function ${name}`);
-      return [name, koffi.decode(pointer, koffi.proto(result, [...parameters])) as NativeFunction];
+      return [name, koffi.decode(pointer, prototypeOf(result, parameters)) as NativeFunction];
     }),
   ) as Record<FunctionName, NativeFunction>;
 
@@ -150,4 +169,37 @@ export function loadOrtApi(libraryPath: string = bundledLibraryPath()): OrtApi {
   };
   const release = (name: FunctionName, value: Address): void => void functions[name](value);
   return { check, create, release, run: functions.run as OrtApi['run'], fail, version, library };
+}
+
+const errorSeverity = 3;
+
+/** A reference to the process' environment; released by releaseEnv. */
+export function createEnvironment(api: OrtApi): Address {
+  return api.create('createEnv', errorSeverity, 'trireme');
+}
+
+/** mallopt's M_MMAP_THRESHOLD (malloc.h). */
+const mmapThreshold = -3;
+const ownMappingBytes = 256 << 10;
+
+/** Of glibc; undefined where the C library is another one. */
+function cFunction(name: string, parameters: string[]): NativeFunction | undefined {
+  try {
+    return koffi.load(null).func(name, 'int', parameters) as NativeFunction;
+  } catch {
+    return undefined; // What it would have tuned stays as that library has it.
+  }
+}
+
+/**
+ * Gives every larger block of memory a mapping of its own, now and always. Left alone glibc stops doing that once such blocks
+ * have been freed; then weights that were unloaded stay with the process, and buffers that nobody has touched count as used.
+ */
+export function mapLargeBlocks(): void {
+  cFunction('mallopt', ['int', 'int'])?.(mmapThreshold, ownMappingBytes);
+}
+
+/** Hands memory that native code has freed back to the system: glibc keeps it in the arenas of threads that are gone. */
+export function returnFreedMemory(): void {
+  cFunction('malloc_trim', ['size_t'])?.(0);
 }

@@ -5,13 +5,12 @@
  */
 import { assert } from '#platform/assert.ts';
 import { elementTypes } from '../models/onnx-graph.ts';
-import { type Address, addressOf, loadOrtApi, type OrtApi } from './ort-api.ts';
+import { type Address, addressOf, createEnvironment, loadOrtApi, type OrtApi } from './ort-api.ts';
 import type { Io, Runtime, Session, Tensor, TensorData } from './runtime.ts';
 
 /** V8 keeps small typed arrays inside its heap, where they move; a buffer of this size never is. */
 const ownBufferBytes = 256;
 const maxRank = 8;
-const errorSeverity = 3;
 const optimiseAll = 99;
 
 export interface OrtOptions {
@@ -26,6 +25,13 @@ const noOptions: Address = 0n;
 
 function ownBytes(length: number): ArrayBuffer {
   return new ArrayBuffer(Math.max(length, ownBufferBytes));
+}
+
+/** The same bytes in memory that does not move. */
+function copyOf(model: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(ownBytes(model.length), 0, model.length);
+  bytes.set(model);
+  return bytes;
 }
 
 function elementTypeOf(data: TensorData): number {
@@ -144,20 +150,20 @@ export class OrtRuntime implements Runtime {
     this.#api = loadOrtApi(options.library);
     this.#runOptions = options.runSwitch ?? noOptions;
     this.version = this.#api.version;
-    this.#environment = this.#api.create('createEnv', errorSeverity, 'trireme');
+    this.#environment = createEnvironment(this.#api);
     this.#memoryInfo = this.#api.create('createCpuMemoryInfo', 0, 0);
   }
 
   openSession(name: string, model: Uint8Array, folder: string): Session {
-    assert(model.buffer.byteLength >= ownBufferBytes, 'a model must not lie in the V8 heap');
+    const bytes = model.buffer.byteLength >= ownBufferBytes ? model : copyOf(model);
     const options = this.#api.create('createSessionOptions');
     try {
       this.#configure(options, folder);
       const session = this.#api.create(
         'createSessionFromArray',
         this.#environment,
-        addressOf(model),
-        model.length,
+        addressOf(bytes),
+        bytes.length,
         options,
       );
       return new OrtSession(name, this.#api, session, this.#runOptions, this.#owned('releaseSession', session));

@@ -2,7 +2,13 @@
  * Ends the runs of another thread. Whoever starts a rank's thread makes the switch and hands its address over; every run of
  * that thread looks at it between nodes. It outlives the thread's runtime: release it after the thread has ended.
  */
-import { type Address, loadOrtApi, type OrtApi } from './ort-api.ts';
+import { type Address, createEnvironment, loadOrtApi, mapLargeBlocks, type OrtApi } from './ort-api.ts';
+
+/**
+ * By library, kept while the process lives: ONNX Runtime loses some hundred kilobytes whenever its last environment
+ * goes and another comes.
+ */
+const environments = new Map<OrtApi, Address>();
 
 export class RunSwitch {
   /** For OrtOptions.runSwitch, in any thread of this process. */
@@ -12,6 +18,10 @@ export class RunSwitch {
   /** `library` as in OrtOptions. Errors: RUNTIME_ERROR. */
   constructor(library?: string) {
     this.#api = loadOrtApi(library);
+    if (!environments.has(this.#api)) {
+      mapLargeBlocks();
+      environments.set(this.#api, createEnvironment(this.#api));
+    }
     this.address = this.#api.create('createRunOptions');
   }
 
