@@ -180,7 +180,7 @@ export function createEnvironment(api: OrtApi): Address {
 
 /** mallopt's M_MMAP_THRESHOLD (malloc.h). */
 const mmapThreshold = -3;
-const ownMappingBytes = 256 << 10;
+const ownMappingBytes = 4 << 20;
 
 /** Of glibc; undefined where the C library is another one. */
 function cFunction(name: string, parameters: string[]): NativeFunction | undefined {
@@ -192,8 +192,9 @@ function cFunction(name: string, parameters: string[]): NativeFunction | undefin
 }
 
 /**
- * Gives every larger block of memory a mapping of its own, now and always. Left alone glibc stops doing that once such blocks
- * have been freed; then weights that were unloaded stay with the process, and buffers that nobody has touched count as used.
+ * Gives every large block of memory a mapping of its own, now and always. Left alone glibc stops doing that once such blocks
+ * have been freed; then caches that nobody has touched count as used, and what was unloaded stays with the process. Smaller
+ * blocks come from the heap: what passes between the nodes of a long prompt must not be mapped anew at every node.
  */
 export function mapLargeBlocks(): void {
   cFunction('mallopt', ['int', 'int'])?.(mmapThreshold, ownMappingBytes);
