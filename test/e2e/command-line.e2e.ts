@@ -28,7 +28,7 @@ test.each([
     64,
     /ILLEGAL_RANK_COUNT.*legal rank counts: 1, 2, 4$/m,
   ],
-  [['slice', '--model', 'models/nowhere', '--out', '/tmp/x', '--ranks', '1'], 66, /NOT_A_CHECKPOINT/],
+  [['slice', '--model', 'models/nowhere', '--out', 'nowhere/package', '--ranks', '1'], 66, /NOT_A_CHECKPOINT/],
   [['generate', '--address', '127.0.0.1:1', '--prompt', 'x'], 69, /UNAVAILABLE/],
   [['generate', '--n', 'two', '--prompt', 'x'], 64, /whole number/],
   [['inspect', '.'], 66, /NOT_A_CHECKPOINT/],
