@@ -1,5 +1,4 @@
 /** How a service is written down: one handler per method, its kind and message types taken from the generated definition. */
-import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 
 /** A method as ts-proto generates it. */
 export interface RpcMethod<Request, Response> {
@@ -69,8 +68,6 @@ export interface RpcService {
   readonly definition: RpcDefinition;
   readonly handlers: Readonly<Record<string, ErasedHandler>>;
 }
-
-export type GrpcHandlers = UntypedServiceImplementation;
 
 /** Pairs a generated definition (InferenceService) with its handlers. */
 export function implement<Definition extends RpcDefinition>(

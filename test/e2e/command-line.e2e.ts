@@ -1,6 +1,8 @@
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
+import { startEtcd } from '../harness/etcd.ts';
 import { freePort } from '../harness/free-port.ts';
+import { startNats } from '../harness/nats.ts';
 import { generate, greedy } from './generation.ts';
 import { TestSystem, trireme } from './start-system.ts';
 
@@ -60,4 +62,21 @@ test('without etcd a process waits, says so, and ends with 69 when it was told n
   expect(await up.exited).toMatchObject({ status: 69 });
   expect(up.output).toMatch(/waiting/);
   expect(up.output).toMatch(/STORE_UNAVAILABLE: etcd at http/);
+});
+
+test('a process that refuses its settings ends the whole system, instead of being started again and again', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => taken.once('listening', resolve));
+  const { port } = taken.address() as { port: number };
+  const [etcd, nats] = await Promise.all([startEtcd(), startNats()]);
+  try {
+    const servers = ['--processes', '--etcd', etcd.url, '--nats', nats.url];
+    const up = trireme('up', ...servers, '--listen', `127.0.0.1:${port}`);
+    expect(await up.exited).toMatchObject({ status: 78 });
+    expect(up.output).toMatch(new RegExp(`PORT_IN_USE: .*${port}`));
+    expect(up.output).toMatch(/INVALID_CONFIG: router cannot run/);
+  } finally {
+    taken.close();
+    await Promise.all([etcd.server.stop(), nats.server.stop()]);
+  }
 });

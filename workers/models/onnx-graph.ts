@@ -10,17 +10,6 @@ import { type AttributeProto, ModelProto, type NodeProto, type TensorProto, type
 export const elementTypes = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7, bool: 9, f16: 10, bf16: 16 } as const;
 export type ElementType = keyof typeof elementTypes;
 
-export const elementBytes: Readonly<Record<ElementType, number>> = {
-  f32: 4,
-  u8: 1,
-  i8: 1,
-  i32: 4,
-  i64: 8,
-  bool: 1,
-  f16: 2,
-  bf16: 2,
-};
-
 /** A fixed size, or the name of one that is known at run time. */
 export type Dimension = number | string;
 

@@ -4,11 +4,9 @@
  * once per token; the rows behind the last position are finite numbers that the mask turns into weight zero.
  */
 import { assert } from '#platform/assert.ts';
+import { blockPositions } from '../engine/block-pool.ts';
 import type { Runtime, Tensor } from '../runtime/runtime.ts';
 import { ContiguousLayout } from './contiguous-layout.ts';
-
-/** Positions in a block, for planning and for views alike. */
-export const blockPositions = 16;
 
 export interface KvCacheOptions {
   readonly layers: number;

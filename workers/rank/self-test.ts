@@ -2,7 +2,7 @@
 import { TriremeError } from '#platform/errors.ts';
 import type { ServingSettings } from '#proto/records.ts';
 import type { Collective } from '../collectives/collective.ts';
-import { blockPositions } from './kv-cache.ts';
+import { blockPositions } from '../engine/block-pool.ts';
 import type { LeaderRunner } from './leader-runner.ts';
 
 const testFloats = 1000;

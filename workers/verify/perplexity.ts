@@ -1,10 +1,9 @@
 /** How well a package predicts a text: the figure by which quantised weights are set beside float ones. */
 import { readFile } from 'node:fs/promises';
 import { loadTokenizer } from '#tokenizer/tokenizer.ts';
+import { blockPositions } from '../engine/block-pool.ts';
 import type { Perplexity, PerplexityJob } from './perplexity-leader.ts';
 import { runJob } from './run-job.ts';
-
-const blockPositions = 16;
 
 export type { Perplexity } from './perplexity-leader.ts';
 

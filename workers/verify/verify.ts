@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
 import type { ServingSettings } from '#proto/records.ts';
+import { blockPositions } from '../engine/block-pool.ts';
 import type { WeightFormat } from '../models/manifest.ts';
 import { slice } from '../slicer/slice.ts';
 import type { ScenarioReport } from './comparison.ts';
@@ -16,7 +17,6 @@ export type { Transport } from './run-job.ts';
 
 /** In standard deviations of the golden's logits: what two float32 implementations may differ by. */
 const floatTolerance = 1e-4;
-const blockPositions = 16;
 
 export interface VerifyOptions {
   /** Folder of the checkpoint. */

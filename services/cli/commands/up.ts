@@ -37,6 +37,9 @@ interface UpFlags extends ServingFlags {
   readonly json?: boolean;
 }
 
+/** Longer than the processes that are started here may take to drain. */
+const deadlineMs = 60_000;
+
 const demoModel = path.join(import.meta.dirname, '..', '..', '..', 'models', 'demo');
 
 export function addUp(program: Command, terminal: Terminal): void {
@@ -67,15 +70,21 @@ async function runUp(flags: UpFlags, terminal: Terminal): Promise<void> {
     });
   }
   const log = createLogger(flags.logLevel);
-  const lifecycle = new Lifecycle({ log, process });
+  const lifecycle = new Lifecycle({ log, process, deadlineMs });
   const stopping = new AbortController();
-  lifecycle.add({ name: 'command', stop: async () => stopping.abort(new TriremeError('CANCELLED', 'interrupted')) });
+  const serving = serve(flags, { terminal, log, lifecycle, stopping });
+  // What is half done is undone before the process ends: a package, for one.
+  const stop = async (): Promise<void> => {
+    stopping.abort(new TriremeError('CANCELLED', 'interrupted'));
+    await serving.catch(() => {}); // Told below.
+  };
+  lifecycle.add({ name: 'command', stop });
   try {
-    await serve(flags, { terminal, log, lifecycle, signal: stopping.signal });
+    const isDone = await serving;
+    if (isDone) await lifecycle.shutDown();
   } catch (error) {
-    if (stopping.signal.aborted) return; // The lifecycle is ending this process already.
     const known = TriremeError.from(error);
-    terminal.note(known.toLine());
+    if (known.code !== 'CANCELLED') terminal.note(known.toLine());
     await lifecycle.shutDown(errorCodes[known.code].exit);
   }
 }
@@ -84,15 +93,22 @@ interface UpContext {
   readonly terminal: Terminal;
   readonly log: ReturnType<typeof createLogger>;
   readonly lifecycle: Lifecycle;
-  readonly signal: AbortSignal;
+  readonly stopping: AbortController;
 }
 
-async function serve(flags: UpFlags, { terminal, log, lifecycle, signal }: UpContext): Promise<void> {
+/** True when there is nothing left to serve: a single prompt has been answered. */
+async function serve(flags: UpFlags, { terminal, log, lifecycle, stopping }: UpContext): Promise<boolean> {
+  const { signal } = stopping;
   const folder = flags.package ?? (await cachedPackage(flags, terminal, signal));
   const model = await desiredModel(folder, flags.groups, flags);
   const { store, bus } = await openBackbone(flags, log, lifecycle);
   const { address, pids } = flags.processes
-    ? startProcesses({ ...flags, etcd: flags.etcd!, nats: flags.nats!, ranks: model.ranks }, terminal, lifecycle)
+    ? startProcesses(
+        { ...flags, etcd: flags.etcd!, nats: flags.nats!, ranks: model.ranks },
+        terminal,
+        lifecycle,
+        (error) => stopping.abort(error),
+      )
     : {
         address: await startLocal({
           listen: flags.listen,
@@ -107,12 +123,16 @@ async function serve(flags: UpFlags, { terminal, log, lifecycle, signal }: UpCon
   await store.put(modelKey(model.name), ModelRecord.encode(model).finish());
   await groupsReady(store, model, (line) => terminal.note(line), signal);
   lifecycle.becomeReady();
-  if (flags.prompt !== undefined) return answer(address, flags.prompt, terminal, lifecycle);
+  if (flags.prompt !== undefined) {
+    await answer(address, flags.prompt, terminal);
+    return true;
+  }
   if (flags.json) terminal.json({ address, model: model.name, processes: pids?.() });
   else printInvitation(address, terminal);
+  return false;
 }
 
-async function answer(address: string, prompt: string, terminal: Terminal, lifecycle: Lifecycle): Promise<void> {
+async function answer(address: string, prompt: string, terminal: Terminal): Promise<void> {
   const client = new TriremeClient(address);
   const chat = chatOf(prompt);
   await streamText(
@@ -121,7 +141,6 @@ async function answer(address: string, prompt: string, terminal: Terminal, lifec
     terminal,
   );
   client.close();
-  await lifecycle.shutDown();
 }
 
 function printInvitation(address: string, terminal: Terminal): void {

@@ -1,12 +1,12 @@
 /** From a package to the record that says: this model shall be served, with these settings. */
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { TriremeError } from '#platform/errors.ts';
 import type { ModelRecord } from '#proto/records.ts';
+import { blockPositions } from '../../../workers/engine/block-pool.ts';
 import type { Manifest } from '../../../workers/models/manifest.ts';
-import { parseManifest } from '../../../workers/models/manifest-schema.ts';
+import { readManifest } from '../../../workers/rank/package.ts';
+import { kvBytesPerToken } from '../../../workers/slicer/rank-bytes.ts';
+import { packageDigest } from '../../../workers/worker/package-digest.ts';
 import { wholeNumber } from '../arguments.ts';
 
 export interface ServingFlags {
@@ -30,16 +30,14 @@ export function servingOptions(command: Command): Command {
     .option('--kv-memory <MiB>', 'memory for keys and values on each rank', wholeNumber(1, 1 << 20), 512);
 }
 
-const blockPositions = 16;
-
 /** Errors: NOT_A_PACKAGE. */
 export async function desiredModel(folder: string, groups: number, serving: ServingFlags): Promise<ModelRecord> {
-  const { manifest, digest } = await readManifest(folder);
+  const manifest = readManifest(folder);
   const { spec } = manifest;
   return {
     name: manifest.name,
     packagePath: path.resolve(folder),
-    packageDigest: digest,
+    packageDigest: await packageDigest(folder),
     ranks: manifest.shards.length,
     groups,
     family: spec.family,
@@ -55,19 +53,7 @@ export async function desiredModel(folder: string, groups: number, serving: Serv
 
 /** As many as the memory holds, but no more than all sequences at full length could use. */
 function kvBlocksOf({ spec, shards }: Manifest, { kvMemory, maxSequences }: ServingFlags): number {
-  const kvHeads = Math.max(...shards.map((shard) => shard.kvHeads));
-  const blockBytes = blockPositions * spec.layers.length * 2 * kvHeads * spec.attention.headDim * 4;
+  const blockBytes = blockPositions * kvBytesPerToken(spec, shards.length);
   const useful = maxSequences * Math.ceil(spec.contextLength / blockPositions);
   return Math.max(1, Math.min(useful, Math.floor((kvMemory * 2 ** 20) / blockBytes)));
-}
-
-async function readManifest(folder: string): Promise<{ manifest: Manifest; digest: string }> {
-  const bytes = await readFile(path.join(folder, 'manifest.json')).catch((cause: unknown) => {
-    throw new TriremeError('NOT_A_PACKAGE', `${folder} has no readable manifest.json`, {
-      remedy: 'Make a package with `trireme slice`',
-      cause,
-    });
-  });
-  const manifest = parseManifest(JSON.parse(bytes.toString()));
-  return { manifest, digest: createHash('sha256').update(bytes).digest('hex') };
 }

@@ -2,7 +2,7 @@
 import { systemClock } from '#platform/clock.ts';
 import type { Lifecycle } from '#platform/lifecycle.ts';
 import type { Terminal } from '../terminal.ts';
-import { type ProcessPlan, Supervisor } from './supervisor.ts';
+import { type ProcessPlan, Supervisor, type SupervisorOptions } from './supervisor.ts';
 
 export interface ProcessesOptions {
   readonly listen: string;
@@ -25,8 +25,18 @@ export interface StartedProcesses {
 }
 
 /** Every process waits for etcd and NATS itself. The lifecycle ends them all. */
-export function startProcesses(options: ProcessesOptions, terminal: Terminal, lifecycle: Lifecycle): StartedProcesses {
-  const supervisor = new Supervisor({ clock: systemClock, restartAfterMs, onEvent: (line) => terminal.note(line) });
+export function startProcesses(
+  options: ProcessesOptions,
+  terminal: Terminal,
+  lifecycle: Lifecycle,
+  onRefused: SupervisorOptions['onRefused'],
+): StartedProcesses {
+  const supervisor = new Supervisor({
+    clock: systemClock,
+    restartAfterMs,
+    onEvent: (line) => terminal.note(line),
+    onRefused,
+  });
   lifecycle.add({ name: 'processes', stop: () => supervisor.stop() });
   for (const plan of planProcesses(options)) supervisor.start(plan);
   return { address: options.listen, pids: () => supervisor.pids() };

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import type { Clock } from '#platform/clock.ts';
+import { errorCodes, TriremeError } from '#platform/errors.ts';
 
 export interface ProcessPlan {
   readonly name: string;
@@ -18,6 +19,8 @@ export interface SupervisorOptions {
   readonly restartAfterMs: number;
   /** Every start, with its pid, and every end. */
   readonly onEvent: (line: string) => void;
+  /** A process refused its settings, as it would again: no use in starting it once more. */
+  readonly onRefused: (error: TriremeError) => void;
 }
 
 const root = path.join(import.meta.dirname, '..', '..', '..');
@@ -40,7 +43,7 @@ export class Supervisor {
     });
     this.#running.set(plan.name, child);
     this.#options.onEvent(`${plan.name} started, pid ${child.pid}`);
-    child.on('exit', (status, signal) => this.#onExit(plan, signal ?? `status ${status}`));
+    child.on('exit', (status, signal) => this.#onExit(plan, status, signal ?? `status ${status}`));
   }
 
   pids(): Readonly<Record<string, number | undefined>> {
@@ -54,9 +57,16 @@ export class Supervisor {
     await Promise.all([...this.#running.values()].reverse().map((child) => this.#end(child)));
   }
 
-  #onExit(plan: ProcessPlan, how: string): void {
+  #onExit(plan: ProcessPlan, status: number | null, how: string): void {
     this.#running.delete(plan.name);
     if (this.#stopping) return;
+    if (status === errorCodes.INVALID_CONFIG.exit) {
+      return this.#options.onRefused(
+        new TriremeError('INVALID_CONFIG', `${plan.name} cannot run as it is set up`, {
+          remedy: 'Its own last line says why',
+        }),
+      );
+    }
     this.#options.onEvent(`${plan.name} ended (${how}), starting again in ${this.#options.restartAfterMs} ms`);
     this.#restarts.set(
       plan.name,
