@@ -1,13 +1,39 @@
-/** Jobs of a leader that end badly, each in its own way. */
+/** Jobs of a leader that end badly, each in its own way, once they are let. */
 import type { RankContext } from '../../workers/rank/rank-context.ts';
 import type { RunLeader } from '../../workers/rank/rank-messages.ts';
 
 export type Misbehaviour = 'throw' | 'exit' | 'crash' | 'linger' | 'finish';
 
-export const runLeader: RunLeader = ({ post, checkAbort, runner }: RankContext, misbehaviour: Misbehaviour) => {
+export interface UnrulyJob {
+  readonly misbehaviour: Misbehaviour;
+  /**
+   * One word: 0 until the leader may misbehave. What a leader does before the team's owner knows that all ranks are warm
+   * ends the start of the team, not the team.
+   */
+  readonly gate: SharedArrayBuffer;
+}
+
+const napMs = 100;
+
+export function openGate(gate: SharedArrayBuffer): void {
+  const word = new Int32Array(gate);
+  Atomics.store(word, 0, 1);
+  Atomics.notify(word, 0);
+}
+
+function awaitGate(gate: SharedArrayBuffer, checkAbort: () => void): void {
+  const word = new Int32Array(gate);
+  while (Atomics.load(word, 0) === 0) {
+    checkAbort();
+    Atomics.wait(word, 0, 0, napMs);
+  }
+}
+
+export const runLeader: RunLeader = ({ post, checkAbort, runner }: RankContext, job: UnrulyJob) => {
   post('here');
+  awaitGate(job.gate, checkAbort);
   const word = new Int32Array(new SharedArrayBuffer(4));
-  switch (misbehaviour) {
+  switch (job.misbehaviour) {
     case 'throw':
       throw new Error('something broke');
     case 'exit':

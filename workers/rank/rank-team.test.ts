@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import type { TriremeError } from '#platform/errors.ts';
 import { demoPackage, scratchFolder } from '../../test/numerics/demo-package.ts';
 import { redigest } from '../../test/numerics/redigest.ts';
-import type { Misbehaviour } from '../../test/numerics/unruly-leader.ts';
+import { type Misbehaviour, openGate, type UnrulyJob } from '../../test/numerics/unruly-leader.ts';
 import { openRankGate } from '../collectives/rank-gate.ts';
 import { RankTeam, type RankTeamOptions } from './rank-team.ts';
 
@@ -15,6 +15,8 @@ const module = new URL('../../test/numerics/unruly-leader.ts', import.meta.url).
 
 interface Run {
   readonly team: RankTeam;
+  /** Lets the leader do what it is there for; once the team runs, its end is the team's. */
+  readonly misbehave: () => void;
   /** Resolves with what onOver was told: undefined when all went well. */
   readonly over: Promise<TriremeError | undefined>;
   /** Every call of onOver. */
@@ -26,12 +28,13 @@ async function start(ranks: number, job: Misbehaviour, more: Partial<RankTeamOpt
   const over = Promise.withResolvers<TriremeError | undefined>();
   const calls: (TriremeError | undefined)[] = [];
   const results: unknown[] = [];
+  const data: UnrulyJob = { misbehaviour: job, gate: new SharedArrayBuffer(4) };
   const team = await RankTeam.start({
     packagePath: await demoPackage(ranks, 'int4'),
     ranks,
     localRanks: Array.from({ length: ranks }, (_, rank) => rank),
     serving,
-    job: { module, data: job },
+    job: { module, data },
     events: {
       onProgress: () => {},
       onResult: (value) => results.push(value),
@@ -43,19 +46,21 @@ async function start(ranks: number, job: Misbehaviour, more: Partial<RankTeamOpt
     },
     ...more,
   });
-  return { team, over: over.promise, calls, results };
+  return { team, misbehave: () => openGate(data.gate), over: over.promise, calls, results };
 }
 
 test('a job that finishes ends every rank without an error', async () => {
-  const { team, over, calls, results } = await start(2, 'finish');
+  const { team, misbehave, over, calls, results } = await start(2, 'finish');
+  misbehave();
   expect(await over).toBeUndefined();
   await team.end();
   expect([calls.length, results]).toEqual([1, ['here']]);
 });
 
 test('a leader that throws ends the others at once, and the owner hears of it once', async () => {
-  const { team, over, calls } = await start(2, 'throw');
+  const { team, misbehave, over, calls } = await start(2, 'throw');
   const started = performance.now();
+  misbehave();
   expect(await over).toMatchObject({ code: 'INTERNAL', message: 'something broke' });
   await team.end();
   expect(performance.now() - started).toBeLessThan(2000);
@@ -63,7 +68,8 @@ test('a leader that throws ends the others at once, and the owner hears of it on
 });
 
 test('a leader whose thread exits does too', async () => {
-  const { team, over, calls } = await start(2, 'exit');
+  const { team, misbehave, over, calls } = await start(2, 'exit');
+  misbehave();
   expect(await over).toMatchObject({
     code: 'RANK_FAILED',
     message: expect.stringMatching(/rank 0.* exited with status 3/),
@@ -73,14 +79,16 @@ test('a leader whose thread exits does too', async () => {
 });
 
 test('an abort ends ranks that work and ranks that wait', async () => {
-  const { team, over } = await start(2, 'linger');
+  const { team, misbehave, over } = await start(2, 'linger');
+  misbehave();
   team.abort('enough');
   expect(await over).toMatchObject({ code: 'RANK_FAILED', message: 'enough' });
   await team.end();
 });
 
 test('ending a team that still works aborts it and tells nobody; ending it again is the same end', async () => {
-  const { team, calls } = await start(1, 'linger');
+  const { team, misbehave, calls } = await start(1, 'linger');
+  misbehave();
   await Promise.all([team.end(), team.end()]);
   await team.end();
   expect(calls).toEqual([]);
@@ -125,6 +133,7 @@ for (const [misbehaviour, reason] of [
     child.send(addresses);
     const remote = { gate, group: 'g', epoch: 1, addresses, secret: Buffer.from('secret') };
     const { team, over } = await start(2, 'linger', { packagePath, localRanks: [1], remote });
+    child.send('misbehave');
     expect(await over).toMatchObject({ code: 'RANK_FAILED', message: expect.stringMatching(reason) });
     await team.end();
     await gate.close();
