@@ -230,7 +230,9 @@ test('a deadline ends the call on both sides, each by name', async () => {
       return { found: false };
     },
   });
-  const call = clientOf(server.address).unary(InferenceService.cancel, { requestId: '' }, { timeoutMs: 100 });
+  const client = clientOf(server.address);
+  await client.waitForReady(5000);
+  const call = client.unary(InferenceService.cancel, { requestId: '' }, { timeoutMs: 500 });
   await expect(call).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });
   expect(await reason).toMatchObject({ code: expect.stringMatching(/DEADLINE_EXCEEDED|CANCELLED/) });
   await eventually(() => expect(server.activeCalls).toBe(0));

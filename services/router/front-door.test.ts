@@ -6,6 +6,7 @@ import { GenerateRequest, type GenerateResponse } from '#proto/inference.ts';
 import { modelKey } from '#proto/keys.ts';
 import { ModelRecord } from '#proto/records.ts';
 import { Frame, FrameEntry, type RouterMessage, type Submit } from '#proto/worker.ts';
+import { eventually } from '../../test/contract/eventually.ts';
 import { ManualClock } from '../../test/fakes/manual-clock.ts';
 import { FakeFleetView, length } from '../../test/fakes/router-core.ts';
 import { demoPackage } from '../../test/fakes/router-world.ts';
@@ -59,7 +60,7 @@ const text = (requestId: string, value = 'a') =>
 const ignore = (): void => {};
 
 test('a request whose messages bring about its own end, as a slow client does, ends once and in peace', async () => {
-  const { door, router, catalog, record, sent, feed } = setUp();
+  const { door, router, catalog, record, sent, submits, feed } = setUp();
   await catalog.load(record);
   const slow = new AbortController();
   const received: GenerateResponse[] = [];
@@ -73,9 +74,7 @@ test('a request whose messages bring about its own end, as a slow client does, e
     slow.signal,
   );
   const ended = expect(generation).rejects.toMatchObject({ code: 'SLOW_CONSUMER' });
-  await Promise.resolve();
-  await Promise.resolve();
-  await Promise.resolve();
+  await eventually(() => expect(submits()).toHaveLength(1));
   feed({ requestId: 'a', tokenIds: [10] });
   await ended;
   feed({ requestId: 'a', firstPosition: 1, tokenIds: [11], ...length });
@@ -128,9 +127,7 @@ test('an id is drawn where the client gives none; stop strings stay in the route
   const received: GenerateResponse[] = [];
   const request = GenerateRequest.fromPartial({ ...text(''), sampling: { stop: ['x'] } });
   const generation = door.generate(request, (response) => received.push(response), stopped.signal);
-  await Promise.resolve();
-  await Promise.resolve();
-  await Promise.resolve();
+  await eventually(() => expect(submits()).toHaveLength(1));
   expect(submits()).toMatchObject([{ requestId: 'drawn', sampling: { stop: [], seed: String(0x0101010101010101n) } }]);
   feed({ requestId: 'drawn', tokenIds: [10], ...length });
   await generation;
