@@ -2,9 +2,9 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
+import { asIoError, isMissing } from '#platform/io-error.ts';
 import { readModelSpec } from '../models/families.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import { asIoError, isMissing } from './io-error.ts';
 import { readHeader, type StoredTensor } from './safetensors.ts';
 
 const singleFile = 'model.safetensors';

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
+import { asIoError } from '#platform/io-error.ts';
 import type { FileDigest } from '../models/manifest.ts';
-import { asIoError } from './io-error.ts';
 import type { Progress } from './progress.ts';
 
 const bufferBytes = 4 << 20;

@@ -5,8 +5,8 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TriremeError } from '#platform/errors.ts';
+import { asIoError } from '#platform/io-error.ts';
 import { digestsOf, goldenCheckpoint } from '../../test/fixtures/tiny-checkpoint.ts';
-import { asIoError } from './io-error.ts';
 import { type SliceOptions, slice } from './slice.ts';
 
 let folder: Awaited<ReturnType<typeof goldenCheckpoint>>;

@@ -1,6 +1,7 @@
 /** From a Hugging Face folder to a package: check everything, then stream the weights, then put the folder in place. */
 import { copyFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { asIoError } from '#platform/io-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import {
   type FileDigest,
@@ -14,7 +15,6 @@ import { checkTensors } from './check-tensors.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { findCompanions, readEndTokens } from './companions.ts';
 import { digestFile } from './digest.ts';
-import { asIoError } from './io-error.ts';
 import { MatrixReader } from './matrix.ts';
 import { Progress, type ProgressReport } from './progress.ts';
 import { describeQuantisation, describeSource } from './provenance.ts';

@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
+import { asIoError, isMissing, isOccupied } from '#platform/io-error.ts';
 import { systemRandom } from '#platform/random.ts';
-import { asIoError, isMissing, isOccupied } from './io-error.ts';
 
 /** How often somebody else may put a package in the place just as it was cleared. */
 const publishAttempts = 5;

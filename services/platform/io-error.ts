@@ -1,5 +1,5 @@
 /** Turns what the file system says into operating errors. */
-import { TriremeError } from '#platform/errors.ts';
+import { TriremeError } from './errors.ts';
 
 function codeOf(cause: unknown): string | undefined {
   return cause instanceof Error && 'code' in cause ? String(cause.code) : undefined;
