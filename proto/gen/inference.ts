@@ -23,12 +23,65 @@ import {
 
 /** The front door: what a client of Trireme speaks. */
 
+export const ToolCallFault = {
+  /** TOOL_CALL_FAULT_UNSPECIFIED - none */
+  TOOL_CALL_FAULT_UNSPECIFIED: 0,
+  /** TOOL_CALL_FAULT_TRUNCATED - the reply ended inside the call */
+  TOOL_CALL_FAULT_TRUNCATED: 1,
+  /** TOOL_CALL_FAULT_MALFORMED - its arguments are not a JSON object */
+  TOOL_CALL_FAULT_MALFORMED: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ToolCallFault = typeof ToolCallFault[keyof typeof ToolCallFault];
+
+export namespace ToolCallFault {
+  export type TOOL_CALL_FAULT_UNSPECIFIED = typeof ToolCallFault.TOOL_CALL_FAULT_UNSPECIFIED;
+  export type TOOL_CALL_FAULT_TRUNCATED = typeof ToolCallFault.TOOL_CALL_FAULT_TRUNCATED;
+  export type TOOL_CALL_FAULT_MALFORMED = typeof ToolCallFault.TOOL_CALL_FAULT_MALFORMED;
+  export type UNRECOGNIZED = typeof ToolCallFault.UNRECOGNIZED;
+}
+
+export function toolCallFaultFromJSON(object: any): ToolCallFault {
+  switch (object) {
+    case 0:
+    case "TOOL_CALL_FAULT_UNSPECIFIED":
+      return ToolCallFault.TOOL_CALL_FAULT_UNSPECIFIED;
+    case 1:
+    case "TOOL_CALL_FAULT_TRUNCATED":
+      return ToolCallFault.TOOL_CALL_FAULT_TRUNCATED;
+    case 2:
+    case "TOOL_CALL_FAULT_MALFORMED":
+      return ToolCallFault.TOOL_CALL_FAULT_MALFORMED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ToolCallFault.UNRECOGNIZED;
+  }
+}
+
+export function toolCallFaultToJSON(object: ToolCallFault): string {
+  switch (object) {
+    case ToolCallFault.TOOL_CALL_FAULT_UNSPECIFIED:
+      return "TOOL_CALL_FAULT_UNSPECIFIED";
+    case ToolCallFault.TOOL_CALL_FAULT_TRUNCATED:
+      return "TOOL_CALL_FAULT_TRUNCATED";
+    case ToolCallFault.TOOL_CALL_FAULT_MALFORMED:
+      return "TOOL_CALL_FAULT_MALFORMED";
+    case ToolCallFault.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export const FinishReason = {
   FINISH_REASON_UNSPECIFIED: 0,
   /** FINISH_REASON_STOP - an end token, a stop token or a stop string */
   FINISH_REASON_STOP: 1,
   /** FINISH_REASON_LENGTH - max_tokens, or the context is full */
   FINISH_REASON_LENGTH: 2,
+  /** FINISH_REASON_TOOL_CALLS - as STOP, and the reply has at least one call that can be carried out */
+  FINISH_REASON_TOOL_CALLS: 3,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -38,6 +91,7 @@ export namespace FinishReason {
   export type FINISH_REASON_UNSPECIFIED = typeof FinishReason.FINISH_REASON_UNSPECIFIED;
   export type FINISH_REASON_STOP = typeof FinishReason.FINISH_REASON_STOP;
   export type FINISH_REASON_LENGTH = typeof FinishReason.FINISH_REASON_LENGTH;
+  export type FINISH_REASON_TOOL_CALLS = typeof FinishReason.FINISH_REASON_TOOL_CALLS;
   export type UNRECOGNIZED = typeof FinishReason.UNRECOGNIZED;
 }
 
@@ -52,6 +106,9 @@ export function finishReasonFromJSON(object: any): FinishReason {
     case 2:
     case "FINISH_REASON_LENGTH":
       return FinishReason.FINISH_REASON_LENGTH;
+    case 3:
+    case "FINISH_REASON_TOOL_CALLS":
+      return FinishReason.FINISH_REASON_TOOL_CALLS;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -67,6 +124,8 @@ export function finishReasonToJSON(object: FinishReason): string {
       return "FINISH_REASON_STOP";
     case FinishReason.FINISH_REASON_LENGTH:
       return "FINISH_REASON_LENGTH";
+    case FinishReason.FINISH_REASON_TOOL_CALLS:
+      return "FINISH_REASON_TOOL_CALLS";
     case FinishReason.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -89,6 +148,11 @@ export interface GenerateRequest {
     | undefined;
   /** choices that share one prompt; 0 means 1 */
   n: number;
+  /**
+   * How a reply becomes text, reasoning and tool calls: "raw" (all of it is text) or a format by name, such as "hermes".
+   * Empty: the model's own for a chat, raw for every other prompt.
+   */
+  replyFormat: string;
 }
 
 export interface TokenIds {
@@ -97,12 +161,38 @@ export interface TokenIds {
 
 export interface Chat {
   messages: ChatMessage[];
+  /** what the model may call; without any, nothing in its reply is taken for a call */
+  tools: Tool[];
+  /** JSON object of variables for the chat template, e.g. {"enable_thinking": false}; may be empty */
+  templateArguments: string;
 }
 
 export interface ChatMessage {
-  /** system, user, assistant */
+  /** system, user, assistant, tool */
   role: string;
   content: string;
+  /** assistant: what it thought before it answered; the template decides what the model sees of it again */
+  reasoning: string;
+  /** assistant */
+  toolCalls: ToolCall[];
+  /** tool: the call that this is the result of */
+  toolCallId: string;
+  /** tool: the function that was called */
+  name: string;
+}
+
+export interface Tool {
+  name: string;
+  description: string;
+  /** JSON schema of the arguments, as text so that its order stays; empty: no arguments */
+  parameters: string;
+}
+
+export interface ToolCall {
+  id: string;
+  name: string;
+  /** JSON object */
+  arguments: string;
 }
 
 /** Every field left out takes the model's generation_config.json, then the neutral value given here. */
@@ -138,7 +228,7 @@ export interface SamplingParams {
   /** > 0; divides or multiplies logits of prompt and generated tokens */
   repetitionPenalty?: number | undefined;
   logitBias: LogitBias[];
-  /** at most 16 strings; the text ends before the match */
+  /** at most 16 strings; the text ends before the match. Reasoning and tool calls do not match */
   stop: string[];
   stopTokenIds: number[];
   /** no stop before this many tokens */
@@ -171,12 +261,29 @@ export interface ChoiceDelta {
   /** of the first token id here; positions count generated tokens from 0 */
   firstPosition: number;
   tokenIds: number[];
-  /** may trail the token ids: half a character or a possible stop string is held back */
+  /** may trail the token ids: half a character, a possible stop string or marker is held back */
   text: string;
   /** one per token id when asked for */
   logprobs: TokenLogprobs[];
   /** set exactly once per choice, in its last delta */
-  finishReason?: FinishReason | undefined;
+  finishReason?:
+    | FinishReason
+    | undefined;
+  /** what the model thinks before it answers; stop strings do not apply to it */
+  reasoning: string;
+  toolCalls: ToolCallDelta[];
+}
+
+/** Calls are put together by index: id and name come once, with the call's first delta; arguments grow. */
+export interface ToolCallDelta {
+  /** counts the calls of a choice from 0 */
+  index: number;
+  id: string;
+  name: string;
+  /** the next piece of a JSON object; of whatever the model wrote when the call is at fault */
+  arguments: string;
+  /** set in the last delta of a call that must not be carried out */
+  fault: ToolCallFault;
 }
 
 export interface TokenLogprobs {
@@ -218,7 +325,7 @@ export interface Model {
 }
 
 function createBaseGenerateRequest(): GenerateRequest {
-  return { requestId: "", model: "", prompt: undefined, sampling: undefined, n: 0 };
+  return { requestId: "", model: "", prompt: undefined, sampling: undefined, n: 0, replyFormat: "" };
 }
 
 export const GenerateRequest: MessageFns<GenerateRequest> = {
@@ -245,6 +352,9 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.n !== 0) {
       writer.uint32(56).uint32(message.n);
+    }
+    if (message.replyFormat !== "") {
+      writer.uint32(66).string(message.replyFormat);
     }
     return writer;
   },
@@ -318,6 +428,14 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
             message.n = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.replyFormat = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -349,6 +467,11 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
         : undefined,
       sampling: isSet(object.sampling) ? SamplingParams.fromJSON(object.sampling) : undefined,
       n: isSet(object.n) ? globalThis.Number(object.n) : 0,
+      replyFormat: isSet(object.replyFormat)
+        ? globalThis.String(object.replyFormat)
+        : isSet(object.reply_format)
+        ? globalThis.String(object.reply_format)
+        : "",
     };
   },
 
@@ -372,6 +495,9 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.n !== 0) {
       obj.n = Math.round(message.n);
+    }
+    if (message.replyFormat !== "") {
+      obj.replyFormat = message.replyFormat;
     }
     return obj;
   },
@@ -407,6 +533,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
       ? SamplingParams.fromPartial(object.sampling)
       : undefined;
     message.n = object.n ?? 0;
+    message.replyFormat = object.replyFormat ?? "";
     return message;
   },
 };
@@ -493,13 +620,19 @@ export const TokenIds: MessageFns<TokenIds> = {
 };
 
 function createBaseChat(): Chat {
-  return { messages: [] };
+  return { messages: [], tools: [], templateArguments: "" };
 }
 
 export const Chat: MessageFns<Chat> = {
   encode(message: Chat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.messages) {
       ChatMessage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.tools) {
+      Tool.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.templateArguments !== "") {
+      writer.uint32(26).string(message.templateArguments);
     }
     return writer;
   },
@@ -525,6 +658,22 @@ export const Chat: MessageFns<Chat> = {
             message.messages.push(ChatMessage.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tools.push(Tool.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.templateArguments = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -542,6 +691,12 @@ export const Chat: MessageFns<Chat> = {
       messages: globalThis.Array.isArray(object?.messages)
         ? object.messages.map((e: any) => ChatMessage.fromJSON(e))
         : [],
+      tools: globalThis.Array.isArray(object?.tools) ? object.tools.map((e: any) => Tool.fromJSON(e)) : [],
+      templateArguments: isSet(object.templateArguments)
+        ? globalThis.String(object.templateArguments)
+        : isSet(object.template_arguments)
+        ? globalThis.String(object.template_arguments)
+        : "",
     };
   },
 
@@ -549,6 +704,12 @@ export const Chat: MessageFns<Chat> = {
     const obj: any = {};
     if (message.messages?.length) {
       obj.messages = message.messages.map((e) => ChatMessage.toJSON(e));
+    }
+    if (message.tools?.length) {
+      obj.tools = message.tools.map((e) => Tool.toJSON(e));
+    }
+    if (message.templateArguments !== "") {
+      obj.templateArguments = message.templateArguments;
     }
     return obj;
   },
@@ -559,12 +720,14 @@ export const Chat: MessageFns<Chat> = {
   fromPartial<I extends Exact<DeepPartial<Chat>, I>>(object: I): Chat {
     const message = createBaseChat();
     message.messages = object.messages?.map((e) => ChatMessage.fromPartial(e)) || [];
+    message.tools = object.tools?.map((e) => Tool.fromPartial(e)) || [];
+    message.templateArguments = object.templateArguments ?? "";
     return message;
   },
 };
 
 function createBaseChatMessage(): ChatMessage {
-  return { role: "", content: "" };
+  return { role: "", content: "", reasoning: "", toolCalls: [], toolCallId: "", name: "" };
 }
 
 export const ChatMessage: MessageFns<ChatMessage> = {
@@ -574,6 +737,18 @@ export const ChatMessage: MessageFns<ChatMessage> = {
     }
     if (message.content !== "") {
       writer.uint32(18).string(message.content);
+    }
+    if (message.reasoning !== "") {
+      writer.uint32(26).string(message.reasoning);
+    }
+    for (const v of message.toolCalls) {
+      ToolCall.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.toolCallId !== "") {
+      writer.uint32(42).string(message.toolCallId);
+    }
+    if (message.name !== "") {
+      writer.uint32(50).string(message.name);
     }
     return writer;
   },
@@ -607,6 +782,38 @@ export const ChatMessage: MessageFns<ChatMessage> = {
             message.content = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reasoning = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.toolCalls.push(ToolCall.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.toolCallId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -623,6 +830,18 @@ export const ChatMessage: MessageFns<ChatMessage> = {
     return {
       role: isSet(object.role) ? globalThis.String(object.role) : "",
       content: isSet(object.content) ? globalThis.String(object.content) : "",
+      reasoning: isSet(object.reasoning) ? globalThis.String(object.reasoning) : "",
+      toolCalls: globalThis.Array.isArray(object?.toolCalls)
+        ? object.toolCalls.map((e: any) => ToolCall.fromJSON(e))
+        : globalThis.Array.isArray(object?.tool_calls)
+        ? object.tool_calls.map((e: any) => ToolCall.fromJSON(e))
+        : [],
+      toolCallId: isSet(object.toolCallId)
+        ? globalThis.String(object.toolCallId)
+        : isSet(object.tool_call_id)
+        ? globalThis.String(object.tool_call_id)
+        : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
     };
   },
 
@@ -634,6 +853,18 @@ export const ChatMessage: MessageFns<ChatMessage> = {
     if (message.content !== "") {
       obj.content = message.content;
     }
+    if (message.reasoning !== "") {
+      obj.reasoning = message.reasoning;
+    }
+    if (message.toolCalls?.length) {
+      obj.toolCalls = message.toolCalls.map((e) => ToolCall.toJSON(e));
+    }
+    if (message.toolCallId !== "") {
+      obj.toolCallId = message.toolCallId;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
     return obj;
   },
 
@@ -644,6 +875,212 @@ export const ChatMessage: MessageFns<ChatMessage> = {
     const message = createBaseChatMessage();
     message.role = object.role ?? "";
     message.content = object.content ?? "";
+    message.reasoning = object.reasoning ?? "";
+    message.toolCalls = object.toolCalls?.map((e) => ToolCall.fromPartial(e)) || [];
+    message.toolCallId = object.toolCallId ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseTool(): Tool {
+  return { name: "", description: "", parameters: "" };
+}
+
+export const Tool: MessageFns<Tool> = {
+  encode(message: Tool, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.description !== "") {
+      writer.uint32(18).string(message.description);
+    }
+    if (message.parameters !== "") {
+      writer.uint32(26).string(message.parameters);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Tool {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTool();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.parameters = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Tool {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      description: isSet(object.description) ? globalThis.String(object.description) : "",
+      parameters: isSet(object.parameters) ? globalThis.String(object.parameters) : "",
+    };
+  },
+
+  toJSON(message: Tool): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.description !== "") {
+      obj.description = message.description;
+    }
+    if (message.parameters !== "") {
+      obj.parameters = message.parameters;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Tool>, I>>(base?: I): Tool {
+    return Tool.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Tool>, I>>(object: I): Tool {
+    const message = createBaseTool();
+    message.name = object.name ?? "";
+    message.description = object.description ?? "";
+    message.parameters = object.parameters ?? "";
+    return message;
+  },
+};
+
+function createBaseToolCall(): ToolCall {
+  return { id: "", name: "", arguments: "" };
+}
+
+export const ToolCall: MessageFns<ToolCall> = {
+  encode(message: ToolCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.arguments !== "") {
+      writer.uint32(26).string(message.arguments);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ToolCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseToolCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.arguments = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ToolCall {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      arguments: isSet(object.arguments) ? globalThis.String(object.arguments) : "",
+    };
+  },
+
+  toJSON(message: ToolCall): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.arguments !== "") {
+      obj.arguments = message.arguments;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ToolCall>, I>>(base?: I): ToolCall {
+    return ToolCall.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ToolCall>, I>>(object: I): ToolCall {
+    const message = createBaseToolCall();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.arguments = object.arguments ?? "";
     return message;
   },
 };
@@ -1226,7 +1663,16 @@ export const GenerateResponse: MessageFns<GenerateResponse> = {
 };
 
 function createBaseChoiceDelta(): ChoiceDelta {
-  return { index: 0, firstPosition: 0, tokenIds: [], text: "", logprobs: [], finishReason: undefined };
+  return {
+    index: 0,
+    firstPosition: 0,
+    tokenIds: [],
+    text: "",
+    logprobs: [],
+    finishReason: undefined,
+    reasoning: "",
+    toolCalls: [],
+  };
 }
 
 export const ChoiceDelta: MessageFns<ChoiceDelta> = {
@@ -1252,6 +1698,12 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
     }
     if (message.finishReason !== undefined) {
       writer.uint32(48).int32(message.finishReason);
+    }
+    if (message.reasoning !== "") {
+      writer.uint32(58).string(message.reasoning);
+    }
+    for (const v of message.toolCalls) {
+      ToolCallDelta.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1327,6 +1779,22 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
             message.finishReason = reader.int32() as any;
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.reasoning = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.toolCalls.push(ToolCallDelta.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1361,6 +1829,12 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
         : isSet(object.finish_reason)
         ? finishReasonFromJSON(object.finish_reason)
         : undefined,
+      reasoning: isSet(object.reasoning) ? globalThis.String(object.reasoning) : "",
+      toolCalls: globalThis.Array.isArray(object?.toolCalls)
+        ? object.toolCalls.map((e: any) => ToolCallDelta.fromJSON(e))
+        : globalThis.Array.isArray(object?.tool_calls)
+        ? object.tool_calls.map((e: any) => ToolCallDelta.fromJSON(e))
+        : [],
     };
   },
 
@@ -1384,6 +1858,12 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
     if (message.finishReason !== undefined) {
       obj.finishReason = finishReasonToJSON(message.finishReason);
     }
+    if (message.reasoning !== "") {
+      obj.reasoning = message.reasoning;
+    }
+    if (message.toolCalls?.length) {
+      obj.toolCalls = message.toolCalls.map((e) => ToolCallDelta.toJSON(e));
+    }
     return obj;
   },
 
@@ -1398,6 +1878,141 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
     message.text = object.text ?? "";
     message.logprobs = object.logprobs?.map((e) => TokenLogprobs.fromPartial(e)) || [];
     message.finishReason = object.finishReason ?? undefined;
+    message.reasoning = object.reasoning ?? "";
+    message.toolCalls = object.toolCalls?.map((e) => ToolCallDelta.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseToolCallDelta(): ToolCallDelta {
+  return { index: 0, id: "", name: "", arguments: "", fault: 0 };
+}
+
+export const ToolCallDelta: MessageFns<ToolCallDelta> = {
+  encode(message: ToolCallDelta, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint32(message.index);
+    }
+    if (message.id !== "") {
+      writer.uint32(18).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.arguments !== "") {
+      writer.uint32(34).string(message.arguments);
+    }
+    if (message.fault !== 0) {
+      writer.uint32(40).int32(message.fault);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ToolCallDelta {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseToolCallDelta();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.arguments = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.fault = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ToolCallDelta {
+    return {
+      index: isSet(object.index) ? globalThis.Number(object.index) : 0,
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      arguments: isSet(object.arguments) ? globalThis.String(object.arguments) : "",
+      fault: isSet(object.fault) ? toolCallFaultFromJSON(object.fault) : 0,
+    };
+  },
+
+  toJSON(message: ToolCallDelta): unknown {
+    const obj: any = {};
+    if (message.index !== 0) {
+      obj.index = Math.round(message.index);
+    }
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.arguments !== "") {
+      obj.arguments = message.arguments;
+    }
+    if (message.fault !== 0) {
+      obj.fault = toolCallFaultToJSON(message.fault);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ToolCallDelta>, I>>(base?: I): ToolCallDelta {
+    return ToolCallDelta.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ToolCallDelta>, I>>(object: I): ToolCallDelta {
+    const message = createBaseToolCallDelta();
+    message.index = object.index ?? 0;
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.arguments = object.arguments ?? "";
+    message.fault = object.fault ?? 0;
     return message;
   },
 };

@@ -106,6 +106,8 @@ export class Choice {
       text: '',
       logprobs: [],
       finishReason: undefined,
+      reasoning: '',
+      toolCalls: [],
     };
   }
 }

@@ -1,5 +1,6 @@
 /** The client of the end-to-end benchmark: streams at once, a process of its own. Prints tokens/s of the steady part. */
 import { parseArgs } from 'node:util';
+import { GenerateRequest } from '../../proto/gen/inference.ts';
 import { TriremeClient } from '../../services/client/client.ts';
 
 export interface ClientRun {
@@ -27,7 +28,7 @@ async function stream(index: number): Promise<void> {
   const sampling = { temperature: 0, logitBias: [], stop: [], stopTokenIds: [], ignoreEos: true, maxTokens };
   let own = 0;
   const prompt = { $case: 'tokenIds', value: { ids } } as const;
-  for await (const { choices } of client.generate({ requestId: '', model: '', prompt, sampling, n: 1 })) {
+  for await (const { choices } of client.generate(GenerateRequest.fromPartial({ prompt, sampling }))) {
     for (const { tokenIds } of choices) {
       if (own === 0 && tokenIds.length > 0 && ++flowing === streams) startMs = performance.now();
       else if (startMs > 0 && endMs === 0) counted += tokenIds.length;

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
+import { Chat } from '../../proto/gen/inference.ts';
 import { startEtcd } from '../harness/etcd.ts';
 import { freePort } from '../harness/free-port.ts';
 import { startNats } from '../harness/nats.ts';
@@ -45,7 +46,7 @@ test('a group whose two ranks live in two processes answers as any other', async
   try {
     const { text } = await generate(system.client, {
       ...greedy('', 20),
-      prompt: { $case: 'chat', value: { messages: [{ role: 'user', content: 'What is 17 + 25?' }] } },
+      prompt: { $case: 'chat', value: Chat.fromPartial({ messages: [{ role: 'user', content: 'What is 17 + 25?' }] }) },
       sampling: undefined,
     });
     expect(text).toContain('42');

@@ -1,6 +1,6 @@
 /** Requests as a client makes them, and streams checked as they come. */
 
-import type { GenerateRequest } from '../../proto/gen/inference.ts';
+import { GenerateRequest } from '../../proto/gen/inference.ts';
 import type { TriremeClient } from '../../services/client/client.ts';
 
 export interface Generation {
@@ -11,20 +11,10 @@ export interface Generation {
 
 /** A greedy request that goes on for exactly this many tokens. */
 export function greedy(text: string, maxTokens: number): GenerateRequest {
-  return {
-    requestId: '',
-    model: '',
+  return GenerateRequest.fromPartial({
     prompt: { $case: 'text', value: text },
-    n: 1,
-    sampling: {
-      temperature: 0,
-      logitBias: [],
-      stop: [],
-      stopTokenIds: [],
-      ignoreEos: true,
-      maxTokens,
-    },
-  };
+    sampling: { temperature: 0, ignoreEos: true, maxTokens },
+  });
 }
 
 /** Throws when a position is missing or comes twice, or the stream ends without a finish. */

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { TriremeError } from '#platform/errors.ts';
-import type { GenerateRequest, SamplingParams } from '#proto/inference.ts';
+import { Chat, GenerateRequest, type SamplingParams } from '#proto/inference.ts';
 import { TriremeClient } from '../../client/client.ts';
 import { collect, decimalNumber, defaultAddress, seedNumber, wholeNumber } from '../arguments.ts';
 import { abortOnSignals } from '../interrupt.ts';
@@ -72,7 +72,8 @@ async function runGenerate(flags: GenerateFlags, terminal: Terminal): Promise<vo
 }
 
 function requestOf(flags: GenerateFlags): GenerateRequest {
-  return { requestId: '', model: flags.model, prompt: promptOf(flags), sampling: samplingOf(flags), n: flags.n };
+  const { model, n } = flags;
+  return { ...GenerateRequest.create(), model, prompt: promptOf(flags), sampling: samplingOf(flags), n };
 }
 
 function promptOf({ prompt, chat, system, tokens }: GenerateFlags): GenerateRequest['prompt'] {
@@ -83,9 +84,9 @@ function promptOf({ prompt, chat, system, tokens }: GenerateFlags): GenerateRequ
   return { $case: 'chat', value: chatOf(chat ?? '', system) };
 }
 
-export function chatOf(message: string, system?: string): { messages: { role: string; content: string }[] } {
+export function chatOf(message: string, system?: string): Chat {
   const first = system === undefined ? [] : [{ role: 'system', content: system }];
-  return { messages: [...first, { role: 'user', content: message }] };
+  return Chat.fromPartial({ messages: [...first, { role: 'user', content: message }] });
 }
 
 function tokenId(text: string): number {

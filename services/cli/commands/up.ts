@@ -1,13 +1,16 @@
 import path from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { errorCodes, TriremeError } from '#platform/errors.ts';
 import { Lifecycle } from '#platform/lifecycle.ts';
+import { parseListenAddress } from '#platform/listen.ts';
 import { createLogger, type LogLevel } from '#platform/log.ts';
+import { GenerateRequest } from '#proto/inference.ts';
 import { modelKey } from '#proto/keys.ts';
 import { ModelRecord } from '#proto/records.ts';
 import type { WeightFormat } from '../../../workers/models/manifest.ts';
 import { TriremeClient } from '../../client/client.ts';
 import { defaultAddress, wholeNumber } from '../arguments.ts';
+import { reportError } from '../report-error.ts';
 import { streamText } from '../stream-text.ts';
 import type { Terminal } from '../terminal.ts';
 import { openBackbone } from '../up/backbone.ts';
@@ -37,6 +40,10 @@ interface UpFlags extends ServingFlags {
   readonly json?: boolean;
 }
 
+const logLevelOption = new Option('--log-level <level>', 'least severe lines to log')
+  .choices(['debug', 'info', 'warn', 'error'])
+  .default('warn');
+
 /** Longer than the processes that are started here may take to drain. */
 const deadlineMs = 60_000;
 
@@ -58,7 +65,7 @@ export function addUp(program: Command, terminal: Terminal): void {
     .option('--processes', 'router, controller and workers each in a process; needs --etcd and --nats')
     .option('--workers <count>', 'with --processes: worker processes; default: one a group', wholeNumber(1, 1024))
     .option('--prompt <text>', 'answer this message as a chat, and exit')
-    .option('--log-level <level>', 'debug, info, warn or error', 'warn')
+    .addOption(logLevelOption)
     .option('--json', 'print one line of JSON when ready');
   servingOptions(command).action((flags: UpFlags) => runUp(flags, terminal));
 }
@@ -69,6 +76,7 @@ async function runUp(flags: UpFlags, terminal: Terminal): Promise<void> {
       remedy: 'Give --etcd URL and --nats URL together, or neither of them and no --processes',
     });
   }
+  parseListenAddress(flags.listen);
   const log = createLogger(flags.logLevel);
   const lifecycle = new Lifecycle({ log, process, deadlineMs });
   const stopping = new AbortController();
@@ -83,9 +91,9 @@ async function runUp(flags: UpFlags, terminal: Terminal): Promise<void> {
     const isDone = await serving;
     if (isDone) await lifecycle.shutDown();
   } catch (error) {
-    const known = TriremeError.from(error);
-    if (known.code !== 'CANCELLED') terminal.note(known.toLine());
-    await lifecycle.shutDown(errorCodes[known.code].exit);
+    const isCancelled = error instanceof TriremeError && error.code === 'CANCELLED';
+    const status = isCancelled ? errorCodes.CANCELLED.exit : reportError(error, terminal, flags.json ?? false);
+    await lifecycle.shutDown(status);
   }
 }
 
@@ -134,12 +142,8 @@ async function serve(flags: UpFlags, { terminal, log, lifecycle, stopping }: UpC
 
 async function answer(address: string, prompt: string, terminal: Terminal): Promise<void> {
   const client = new TriremeClient(address);
-  const chat = chatOf(prompt);
-  await streamText(
-    client.generate({ requestId: '', model: '', prompt: { $case: 'chat', value: chat }, sampling: undefined, n: 1 }),
-    1,
-    terminal,
-  );
+  const request = GenerateRequest.fromPartial({ prompt: { $case: 'chat', value: chatOf(prompt) } });
+  await streamText(client.generate(request), 1, terminal);
   client.close();
 }
 
