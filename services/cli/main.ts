@@ -1,6 +1,6 @@
-/** The command line. Each command is a file; here are only the program, and the one gate where an error becomes a line and a status. */
+/** The command line. Each command is a file; here is only the program. */
 import { Command, CommanderError } from 'commander';
-import { errorCodes, TriremeError } from '#platform/errors.ts';
+import { errorCodes } from '#platform/errors.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { addGenerate } from './commands/generate.ts';
 import { addInspect } from './commands/inspect.ts';
@@ -9,6 +9,7 @@ import { addSlice } from './commands/slice.ts';
 import { addStatus } from './commands/status.ts';
 import { addUp } from './commands/up.ts';
 import { addVerify } from './commands/verify.ts';
+import { reportError } from './report-error.ts';
 import { createTerminal } from './terminal.ts';
 
 const terminal = createTerminal(process.stdout, process.stderr);
@@ -19,7 +20,7 @@ function createProgram(): Command {
     .version(packageJson.version)
     .exitOverride()
     .configureHelp({ sortSubcommands: false })
-    .showHelpAfterError('(add --help for what there is)');
+    .configureOutput({ outputError: () => {} }); // It is thrown as well, and reported below.
   for (const add of [addUp, addSlice, addInspect, addVerify, addGenerate, addModels, addStatus]) add(program, terminal);
   return program;
 }
@@ -32,13 +33,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) =>
 try {
   await createProgram().parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) {
-    // Commander has printed what is wrong. Its own status for that is 1; ours is the one for a bad argument.
-    process.exitCode = error.exitCode === 0 ? 0 : errorCodes.INVALID_ARGUMENT.exit;
-  } else {
-    const known = TriremeError.from(error);
-    terminal.note(known.toLine());
-    if (known.code === 'INTERNAL' && error instanceof Error && error.stack) terminal.note(error.stack);
-    process.exitCode = errorCodes[known.code].exit;
-  }
+  const isHelp = error instanceof CommanderError && (error.exitCode === 0 || error.code === 'commander.help');
+  if (isHelp) process.exitCode = error.exitCode === 0 ? 0 : errorCodes.INVALID_ARGUMENT.exit;
+  else process.exitCode = reportError(error, terminal, process.argv.includes('--json'));
 }
