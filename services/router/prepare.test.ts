@@ -9,7 +9,7 @@ function letterTokenizer(made: (DetokenizerOptions | undefined)[]): Tokenizer {
   const encode = (text: string) => [...text].map((character) => character.codePointAt(0)!);
   return {
     encode,
-    chat: (messages) => {
+    chat: ({ messages }) => {
       const text = messages.map(({ role, content }) => `${role}:${content}`).join('|');
       return { text, ids: encode(text) };
     },
@@ -19,6 +19,8 @@ function letterTokenizer(made: (DetokenizerOptions | undefined)[]): Tokenizer {
     },
     decode: (ids) => String.fromCodePoint(...ids),
     specialTokens: new Set(),
+    turnEnd: undefined,
+    markup: { templates: [], tokens: new Set() },
     longestToken: 1,
   };
 }

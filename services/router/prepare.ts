@@ -91,7 +91,7 @@ function idsOf(prompt: GenerateRequest['prompt'], tokenizer: Tokenizer, limit: n
         tokenizer,
         limit,
       );
-      return tokenizer.chat(messages).ids;
+      return tokenizer.chat({ messages }).ids;
     }
     default:
       return [];

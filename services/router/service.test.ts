@@ -70,7 +70,7 @@ test('a chat is rendered by the template of the model', async () => {
   const messages = [{ role: 'user', content: 'hi' }];
   const chat = { prompt: { $case: 'chat', value: { messages } } } as const;
   await world!.generate({ ...chat, model: 'demo', sampling: { maxTokens: 1 } });
-  expect(leader.submits[0]?.prompt).toEqual(demo.chat(messages).ids);
+  expect(leader.submits[0]?.prompt).toEqual(demo.chat({ messages }).ids);
 });
 
 test('what a client leaves out comes from generation_config.json, and the seed is drawn', async () => {

@@ -162,7 +162,7 @@ test('a stream that goes on a prompt keeps its leading space, one that stands al
 });
 
 test('special tokens stay out of the text unless asked for', () => {
-  const { text, ids } = demo.chat([{ role: 'user', content: 'hi there' }]);
+  const { text, ids } = demo.chat({ messages: [{ role: 'user', content: 'hi there' }] });
   expect(text).toBe('<|im_start|>user\nhi there<|im_end|>\n<|im_start|>assistant\n');
   expect(demo.decode(ids, { showsSpecial: true })).toBe(text);
   expect(demo.decode(ids)).toBe('user\nhi there\nassistant\n');
@@ -192,7 +192,7 @@ test('a template file wins over the configuration, whose list of templates has a
     { name: 'default', template: '{{ bos_token }}{{ messages[0].content }}' },
   ];
   const config = { bos_token: '<s>', chat_template };
-  const hello = [{ role: 'user', content: 'ab' }];
+  const hello = { messages: [{ role: 'user', content: 'ab' }] };
   const listed = await loadTokenizer(await folderWith({ ...base, 'tokenizer_config.json': config }));
   expect(listed.chat(hello)).toEqual({ text: '<s>ab', ids: [1, 264] });
   const filed = await loadTokenizer(
@@ -208,11 +208,11 @@ test('a conversation that the template refuses, and one without a template, are 
       'chat_template.jinja': "{{ raise_exception('roles must alternate') }}",
     }),
   );
-  expect(() => strict.chat([])).toThrow(
+  expect(() => strict.chat({ messages: [] })).toThrow(
     expect.objectContaining({ code: 'INVALID_ARGUMENT', message: expect.stringContaining('roles must alternate') }),
   );
   const none = await loadTokenizer(await folderWith({ 'tokenizer.json': definition(decoders.metaspace) }));
-  expect(() => none.chat([])).toThrow(
+  expect(() => none.chat({ messages: [] })).toThrow(
     expect.objectContaining({ code: 'INVALID_ARGUMENT', remedy: expect.stringContaining('as text') }),
   );
 });

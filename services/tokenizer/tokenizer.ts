@@ -2,7 +2,7 @@
  * Text to token ids and back, by the tokenizer.json of a package.
  *
  *   const tokenizer = await loadTokenizer(folder);
- *   const { ids } = tokenizer.chat([{ role: 'user', content: 'What is 17 + 25?' }]);
+ *   const { ids } = tokenizer.chat({ messages: [{ role: 'user', content: 'What is 17 + 25?' }] });
  *   const stream = tokenizer.createDetokenizer();
  *   for (const id of answer) print(stream.push(id));
  *   print(stream.end());
@@ -10,33 +10,44 @@
 import path from 'node:path';
 import { Tokenizer as Encoder } from '@huggingface/tokenizers';
 import { TriremeError } from '#platform/errors.ts';
-import { ChatTemplate, type ChatTurn, type NamedTokens, templateOfConfig } from './chat-template.ts';
+import type { Conversation, NamedTokens } from './chat-template.ts';
 import type { StageMaker } from './decode-stages.ts';
 import { compileDecoder } from './decoder.ts';
 import { createDetokenizer, type Detokenizer, type TokenPiece } from './detokenizer.ts';
 import { isJsonObject, type JsonObject, malformed, readPackageJson, readPackageText } from './package-files.ts';
+import { TemplateChoice, type TemplateSources, templatesOfConfig } from './template-choice.ts';
+import { findTurnEnd } from './template-probe.ts';
 
-export type { ChatTurn } from './chat-template.ts';
+export type { ChatTurn, Conversation, ToolDefinition } from './chat-template.ts';
 export type { Detokenizer } from './detokenizer.ts';
 
 export interface DetokenizerOptions {
   /** The stream goes on a prompt that was text: a leading space of its first token counts. Default false. */
   readonly continues?: boolean;
-  /** Special tokens (end of turn, padding, ...) appear in the text. Default false. */
-  readonly showsSpecial?: boolean;
+  /** Special tokens (end of turn, padding, ...) that appear in the text: all, none, or those it says. Default none. */
+  readonly showsSpecial?: boolean | ((text: string) => boolean);
 }
 
 export interface Tokenizer {
   /** Special tokens that the tokenizer puts around a text (beginning of sequence) included. */
   encode(text: string): number[];
   /** Errors: INVALID_ARGUMENT without a chat template, or for a conversation that it refuses. */
-  chat(messages: readonly ChatTurn[]): { readonly text: string; readonly ids: number[] };
+  chat(conversation: Conversation): { readonly text: string; readonly ids: number[] };
   createDetokenizer(options?: DetokenizerOptions): Detokenizer;
   /** All at once; the same as a stream's pieces together. */
   decode(ids: Iterable<number>, options?: DetokenizerOptions): string;
   readonly specialTokens: ReadonlySet<number>;
+  /** Ends the assistant's turn by the chat template; undefined: it shows none. */
+  readonly turnEnd: number | undefined;
+  /** What tells how the model marks reasoning and calls: its templates, and the texts of its added tokens. */
+  readonly markup: Markup;
   /** Characters of the longest token: a bound on what a prompt of so many tokens can hold. */
   readonly longestToken: number;
+}
+
+export interface Markup {
+  readonly templates: readonly string[];
+  readonly tokens: ReadonlySet<string>;
 }
 
 /** Errors: MISSING_TOKENIZER without tokenizer.json, INVALID_CHECKPOINT naming the malformed file, IO_ERROR. */
@@ -58,10 +69,12 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     addsBos: typeof config.add_bos_token === 'boolean' ? config.add_bos_token : undefined,
     encoder: named(folder, 'tokenizer.json', () => new Encoder({ ...emptyDefinition, ...definition }, config)),
     decoder: named(folder, 'tokenizer.json', () => compileDecoder(definition.decoder)),
-    chatTemplate:
+    templates:
       template === undefined
-        ? named(folder, 'tokenizer_config.json', () => compileTemplate(templateOfConfig(config), tokens))
-        : named(folder, 'chat_template.jinja', () => compileTemplate(template, tokens)),
+        ? named(folder, 'tokenizer_config.json', () => compileTemplates(templatesOfConfig(config), tokens))
+        : named(folder, 'chat_template.jinja', () =>
+            compileTemplates({ usual: template, withTools: undefined }, tokens),
+          ),
   });
 }
 
@@ -77,8 +90,8 @@ function named<T>(folder: string, name: string, make: () => T): T {
   }
 }
 
-function compileTemplate(source: string | undefined, tokens: NamedTokens): ChatTemplate | undefined {
-  return source === undefined ? undefined : new ChatTemplate(source, tokens);
+function compileTemplates(sources: TemplateSources | undefined, tokens: NamedTokens): TemplateChoice | undefined {
+  return sources && new TemplateChoice(sources, tokens);
 }
 
 interface Parts {
@@ -86,31 +99,34 @@ interface Parts {
   readonly decoder: StageMaker;
   readonly addsBos: boolean | undefined;
   readonly tokens: NamedTokens;
-  readonly chatTemplate: ChatTemplate | undefined;
+  readonly templates: TemplateChoice | undefined;
   readonly folder: string;
 }
 
 class PackageTokenizer implements Tokenizer {
   readonly specialTokens: ReadonlySet<number>;
+  readonly turnEnd: number | undefined;
+  readonly markup: Markup;
   readonly longestToken: number;
   readonly #parts: Parts;
   readonly #bos: number | undefined;
-  readonly #addedTokens: ReadonlySet<string>;
   /** By id, filled as tokens occur; null: no such token. */
   readonly #pieces = new Map<number, TokenPiece | null>();
 
   constructor(parts: Parts) {
-    const { encoder, tokens } = parts;
+    const { encoder, tokens, templates } = parts;
     this.#parts = parts;
     const { bos_token: bos } = tokens;
     this.#bos = bos === undefined ? undefined : encoder.token_to_id(bos);
     const added = [...encoder.get_added_tokens_decoder().values()];
-    this.#addedTokens = new Set(added.map(({ content }) => content));
-    const named = Object.values(tokens).map((token) => encoder.token_to_id(token));
-    this.specialTokens = new Set([
-      ...added.filter(({ special }) => special).map(({ id }) => id),
-      ...named.filter((id) => id !== undefined),
-    ]);
+    const special = [...added.filter((token) => token.special).map(({ content }) => content), ...Object.values(tokens)];
+    this.specialTokens = new Set(special.map((text) => encoder.token_to_id(text)).filter((id) => id !== undefined));
+    const turnEnd = templates && findTurnEnd(templates.usual.render, special);
+    this.turnEnd = turnEnd === undefined ? undefined : encoder.token_to_id(turnEnd);
+    this.markup = {
+      templates: templates ? [templates.usual.source, templates.withTools.source] : [],
+      tokens: new Set(added.map(({ content }) => content)),
+    };
     let longest = 1;
     for (const token of encoder.get_vocab().keys()) longest = Math.max(longest, token.length);
     this.longestToken = longest;
@@ -123,21 +139,24 @@ class PackageTokenizer implements Tokenizer {
     return addsBos && this.#bos !== undefined && ids[0] !== this.#bos ? [this.#bos, ...ids] : ids;
   }
 
-  chat(messages: readonly ChatTurn[]): { text: string; ids: number[] } {
-    const { encoder, chatTemplate, folder } = this.#parts;
-    if (!chatTemplate) {
+  chat(conversation: Conversation): { text: string; ids: number[] } {
+    const { encoder, templates, folder } = this.#parts;
+    if (!templates) {
       throw new TriremeError('INVALID_ARGUMENT', `the model in ${path.basename(folder)} has no chat template`, {
         remedy: 'send the prompt as text or token ids',
       });
     }
-    const text = chatTemplate.render(messages);
+    const text = templates.for(conversation).prompt(conversation);
     return { text, ids: encoder.encode(text, { add_special_tokens: false }).ids };
   }
 
   createDetokenizer({ continues = false, showsSpecial = false }: DetokenizerOptions = {}): Detokenizer {
-    const all = (id: number): TokenPiece | undefined => this.#pieceOf(id);
-    const plain = (id: number): TokenPiece | undefined => (this.specialTokens.has(id) ? undefined : this.#pieceOf(id));
-    return createDetokenizer(showsSpecial ? all : plain, this.#parts.decoder, continues);
+    const shows = typeof showsSpecial === 'function' ? showsSpecial : () => showsSpecial;
+    const lookUp = (id: number): TokenPiece | undefined => {
+      const piece = this.#pieceOf(id);
+      return piece && this.specialTokens.has(id) && !shows(piece.content) ? undefined : piece;
+    };
+    return createDetokenizer(lookUp, this.#parts.decoder, continues);
   }
 
   decode(ids: Iterable<number>, options?: DetokenizerOptions): string {
@@ -151,7 +170,7 @@ class PackageTokenizer implements Tokenizer {
     let piece = this.#pieces.get(id);
     if (piece === undefined) {
       const content = this.#parts.encoder.id_to_token(id);
-      piece = content === undefined ? null : { content, verbatim: this.#addedTokens.has(content) };
+      piece = content === undefined ? null : { content, verbatim: this.markup.tokens.has(content) };
       // Bounded by the vocabulary: ids outside it are not kept.
       if (piece) this.#pieces.set(id, piece);
     }
