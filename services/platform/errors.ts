@@ -11,8 +11,8 @@ interface CodeFacts {
   readonly exit: number;
 }
 
-/** grpc codes: 1 CANCELLED, 2 UNKNOWN, 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 8 RESOURCE_EXHAUSTED,
- * 9 FAILED_PRECONDITION, 12 UNIMPLEMENTED, 13 INTERNAL, 14 UNAVAILABLE. Exit codes follow sysexits.h where one fits. */
+/** grpc codes: 1 CANCELLED, 2 UNKNOWN, 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED,
+ * 9 FAILED_PRECONDITION, 12 UNIMPLEMENTED, 13 INTERNAL, 14 UNAVAILABLE, 16 UNAUTHENTICATED. Exit codes follow sysexits.h where one fits. */
 export const errorCodes = {
   // What the caller sent.
   INVALID_ARGUMENT: { grpc: 3, http: 400, exit: 64 },
@@ -41,6 +41,20 @@ export const errorCodes = {
   DIGEST_MISMATCH: { grpc: 9, http: 500, exit: 65 },
   DISK_FULL: { grpc: 8, http: 507, exit: 74 },
   IO_ERROR: { grpc: 13, http: 500, exit: 74 },
+  // The Hugging Face Hub and the cache that is shared with other tools.
+  HUB_UNAUTHORIZED: { grpc: 16, http: 401, exit: 77 },
+  HUB_GATED: { grpc: 7, http: 403, exit: 77 },
+  HUB_FORBIDDEN: { grpc: 7, http: 403, exit: 77 },
+  HUB_REPO_NOT_FOUND: { grpc: 5, http: 404, exit: 66 },
+  HUB_REVISION_NOT_FOUND: { grpc: 5, http: 404, exit: 66 },
+  HUB_FILE_NOT_FOUND: { grpc: 5, http: 404, exit: 66 },
+  HUB_RATE_LIMITED: { grpc: 8, http: 429, exit: 75 },
+  HUB_UNAVAILABLE: { grpc: 14, http: 503, exit: 69 },
+  HUB_PROTOCOL: { grpc: 13, http: 502, exit: 76 },
+  SIZE_MISMATCH: { grpc: 9, http: 500, exit: 65 },
+  UNSAFE_FILE_NAME: { grpc: 9, http: 500, exit: 65 },
+  NOT_CACHED: { grpc: 5, http: 404, exit: 66 },
+  CACHE_BUSY: { grpc: 14, http: 503, exit: 75 },
   // What happens to a cluster.
   NO_ROOM: { grpc: 8, http: 429, exit: 75 },
   UNAVAILABLE: { grpc: 14, http: 503, exit: 69 },

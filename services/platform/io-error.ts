@@ -14,16 +14,18 @@ export function isOccupied(cause: unknown): boolean {
   return codeOf(cause) === 'ENOTEMPTY' || codeOf(cause) === 'EEXIST';
 }
 
+const nothingLeft = 'Free some space or choose another folder; nothing was left behind';
+
 /**
- * `doing` completes the sentence "cannot ...". What the file system did not say (an operating error already, a broken
- * invariant) passes unchanged.
+ * `doing` completes the sentence "cannot ...", `whenFull` is the remedy for a full disk. What the file system did not say
+ * (an operating error already, a broken invariant) passes unchanged.
  */
-export function asIoError(cause: unknown, doing: string): unknown {
+export function asIoError(cause: unknown, doing: string, whenFull = nothingLeft): unknown {
   const code = codeOf(cause);
   if (cause instanceof TriremeError || !(cause instanceof Error) || code === undefined) return cause;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new TriremeError('DISK_FULL', `cannot ${doing}: no space left`, {
-      remedy: 'Free some space or choose another folder; nothing was left behind',
+      remedy: whenFull,
       cause,
     });
   }
