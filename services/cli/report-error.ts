@@ -19,6 +19,9 @@ export function reportError(error: unknown, terminal: Terminal, asJson: boolean)
 
 /** "error: option '--ranks <count>' argument 'x' is invalid. ..." loses its first word. */
 function fromCommander({ message }: CommanderError): TriremeError {
-  const text = message.replace(/^error: /, '').replaceAll('\n', ' ').replace(/[.]$/, '');
+  const text = message
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ')
+    .replace(/[.]$/, '');
   return new TriremeError('INVALID_ARGUMENT', text, { remedy: 'Add --help for what there is' });
 }
