@@ -126,9 +126,10 @@ for (const [misbehaviour, reason] of [
   test(`ranks of other processes hear at once of a leader that does: ${misbehaviour}`, async () => {
     const packagePath = await demoPackage(2, 'int4');
     const script = new URL('../../test/numerics/unruly-process.ts', import.meta.url);
-    const child = fork(script, [packagePath, misbehaviour], { stdio: 'ignore' });
+    const child = fork(script, [packagePath, misbehaviour], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     const exited = once(child, 'exit');
-    const [address] = (await once(child, 'message')) as [string];
+    const early = exited.then(() => Promise.reject(new Error('the process that leads did not get to its gate')));
+    const [address] = (await Promise.race([once(child, 'message'), early])) as [string];
     const gate = await openRankGate('127.0.0.1:0');
     const addresses = [address, gate.address];
     child.send(addresses);
