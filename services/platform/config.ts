@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { parseDocument } from 'yaml';
 import type { Field } from './config-fields.ts';
 import { TriremeError } from './errors.ts';
+import { decodeUtf8 } from './strict-json.ts';
 
 export type { Field } from './config-fields.ts';
 export {
@@ -125,12 +126,16 @@ function readFile(fields: FieldTable, { raw, origin }: Found): Layer {
 function parseYaml(path: string, origin: string): Record<string, unknown> {
   let content: string;
   try {
-    content = readFileSync(path, 'utf8');
+    content = decodeUtf8(readFileSync(path));
   } catch (cause) {
-    throw new TriremeError('INVALID_CONFIG', `cannot read the configuration file ${JSON.stringify(path)}`, {
-      cause,
-      remedy: `${origin} must name a YAML file`,
-    });
+    throw new TriremeError(
+      'INVALID_CONFIG',
+      `cannot read the configuration file ${JSON.stringify(path)}: ${(cause as Error).message}`,
+      {
+        cause,
+        remedy: `${origin} must name a YAML file`,
+      },
+    );
   }
   const document = parseDocument(content, { prettyErrors: true });
   const [error] = document.errors;

@@ -14,6 +14,15 @@ export function isOccupied(cause: unknown): boolean {
   return codeOf(cause) === 'ENOTEMPTY' || codeOf(cause) === 'EEXIST';
 }
 
+const remedies: Readonly<Record<string, string>> = {
+  EACCES: 'Give the user that runs this the right to it, or name another place',
+  EPERM: 'Give the user that runs this the right to it, or name another place',
+  EROFS: 'Choose a place that can be written',
+  ELOOP: 'The link leads back to itself: put the file there',
+  EMFILE: 'Raise the number of files that may be open: ulimit -n',
+  EIO: 'The disk has failed to answer: look at the log of the system',
+};
+
 const nothingLeft = 'Free some space or choose another folder; nothing was left behind';
 
 /**
@@ -29,5 +38,6 @@ export function asIoError(cause: unknown, doing: string, whenFull = nothingLeft)
       cause,
     });
   }
-  return new TriremeError('IO_ERROR', `cannot ${doing}: ${cause.message}`, { cause });
+  const remedy = remedies[code];
+  return new TriremeError('IO_ERROR', `cannot ${doing}: ${cause.message}`, { cause, ...(remedy ? { remedy } : {}) });
 }

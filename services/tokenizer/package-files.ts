@@ -1,24 +1,19 @@
 /** Reads the small JSON and text files that travel with a package's weights. */
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
+import { readPlainFile } from '#platform/plain-file.ts';
+import { decodeUtf8 } from '#platform/strict-json.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** undefined when the file does not exist. Errors: INVALID_CHECKPOINT when it is no UTF-8, IO_ERROR. */
 export async function readPackageText(folder: string, name: string): Promise<string | undefined> {
   const file = path.join(folder, name);
-  let bytes: Uint8Array;
+  const bytes = await readPlainFile(file);
   try {
-    bytes = await readFile(file);
+    return bytes && decodeUtf8(bytes);
   } catch (cause) {
-    if (isMissing(cause)) return undefined;
-    throw new TriremeError('IO_ERROR', `cannot read ${file}`, { cause });
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw malformed(file, 'it is not UTF-8', cause);
+    throw malformed(file, (cause as Error).message, cause);
   }
 }
 
@@ -46,9 +41,4 @@ export function malformed(file: string, reason: string, cause?: unknown): Trirem
     cause,
     remedy: 'copy the file from the original checkpoint again',
   });
-}
-
-function isMissing(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return code === 'ENOENT' || code === 'ENOTDIR';
 }

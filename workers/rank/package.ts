@@ -1,8 +1,11 @@
 /** A package folder before anything of it is believed: its manifest, and whether the files are those that it names. */
 import { createHash } from 'node:crypto';
-import { createReadStream, readFileSync, statSync } from 'node:fs';
+import { createReadStream, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
+import { asIoError } from '#platform/io-error.ts';
+import { readPlainFileSync } from '#platform/plain-file.ts';
+import { parseStrictJson } from '#platform/strict-json.ts';
 import type { FileDigest, Manifest, ShardManifest } from '../models/manifest.ts';
 import { parseManifest } from '../models/manifest-schema.ts';
 
@@ -15,19 +18,27 @@ export const rankFiles = {
   weights: (rank: number) => `rank-${rank}/weights.bin`,
 } as const;
 
-/** Errors: NOT_A_PACKAGE; UNKNOWN_FAMILY. */
+/** Errors: NOT_A_PACKAGE; UNKNOWN_FAMILY; IO_ERROR. */
 export function readManifest(folder: string): Manifest {
   const file = path.join(folder, 'manifest.json');
-  let json: unknown;
-  try {
-    json = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (cause) {
-    throw new TriremeError('NOT_A_PACKAGE', `cannot read ${file}: ${(cause as Error).message}`, {
+  const bytes = readPlainFileSync(file);
+  if (!bytes) {
+    throw new TriremeError('NOT_A_PACKAGE', `${folder} has no manifest.json`, {
       remedy: 'Name a folder that `trireme slice` has written',
+    });
+  }
+  return parseManifest(parseJson(file, bytes));
+}
+
+function parseJson(file: string, bytes: Uint8Array): unknown {
+  try {
+    return parseStrictJson(bytes);
+  } catch (cause) {
+    throw new TriremeError('NOT_A_PACKAGE', `${file} is malformed: ${(cause as Error).message}`, {
+      remedy: resliceRemedy,
       cause,
     });
   }
-  return parseManifest(json);
 }
 
 /** Errors: NOT_A_PACKAGE when the package was not sliced for this many ranks. */
@@ -50,10 +61,11 @@ export interface VerifyOptions {
 
 /**
  * Compares the files of some ranks with the manifest's sizes and SHA-256 sums, reading them once, a megabyte at a time.
- * Errors: NOT_A_PACKAGE, TRUNCATED_FILE, DIGEST_MISMATCH; the signal's reason.
+ * Errors: NOT_A_PACKAGE, TRUNCATED_FILE, DIGEST_MISMATCH, IO_ERROR; the signal's reason.
  */
 export async function verifyRankFiles(options: VerifyOptions): Promise<void> {
   const { folder, manifest, ranks } = options;
+  refuseForeignRanks(folder, manifest);
   const names = ranks.flatMap((rank) => [rankFiles.graphs(rank), rankFiles.weights(rank)]);
   const digests = names.map((name) => digestOf(manifest, name));
   for (const digest of digests) checkSize(folder, digest);
@@ -67,6 +79,26 @@ export async function verifyRankFiles(options: VerifyOptions): Promise<void> {
   }
 }
 
+/**
+ * A rank that the manifest does not know is what remains when one package is copied over another. Errors: NOT_A_PACKAGE, IO_ERROR.
+ */
+export function refuseForeignRanks(folder: string, { shards }: Manifest): void {
+  const isForeign = (name: string): boolean => /^rank-\d+$/.test(name) && Number(name.slice(5)) >= shards.length;
+  const foreign = entriesOf(folder).find(isForeign);
+  if (foreign === undefined) return;
+  throw new TriremeError('NOT_A_PACKAGE', `${folder} holds ${foreign}, its manifest knows ${shards.length} ranks`, {
+    remedy: 'Copy the package again, into an empty folder',
+  });
+}
+
+function entriesOf(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch (cause) {
+    throw asIoError(cause, `read ${folder}`);
+  }
+}
+
 function digestOf(manifest: Manifest, name: string): FileDigest {
   const digest = manifest.files.find((file) => file.path === name);
   if (!digest) {
@@ -77,7 +109,7 @@ function digestOf(manifest: Manifest, name: string): FileDigest {
 
 function checkSize(folder: string, digest: FileDigest): void {
   const file = path.join(folder, digest.path);
-  const bytes = statSync(file, { throwIfNoEntry: false })?.size;
+  const bytes = sizeOf(file);
   if (bytes === digest.bytes) return;
   const expected = `the manifest says ${digest.bytes} bytes`;
   if (bytes === undefined) {
@@ -85,6 +117,15 @@ function checkSize(folder: string, digest: FileDigest): void {
   }
   const code = bytes < digest.bytes ? 'TRUNCATED_FILE' : 'DIGEST_MISMATCH';
   throw new TriremeError(code, `${file} has ${bytes} bytes, ${expected}`, { remedy: resliceRemedy });
+}
+
+/** Undefined when there is no such file. */
+function sizeOf(file: string): number | undefined {
+  try {
+    return statSync(file, { throwIfNoEntry: false })?.size;
+  } catch (cause) {
+    throw asIoError(cause, `read ${file}`);
+  }
 }
 
 async function checkDigest(
@@ -95,10 +136,14 @@ async function checkDigest(
 ): Promise<void> {
   const file = path.join(folder, digest.path);
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: chunkBytes })) {
-    signal?.throwIfAborted();
-    hash.update(chunk);
-    onBytes(chunk.length);
+  try {
+    for await (const chunk of createReadStream(file, { highWaterMark: chunkBytes })) {
+      signal?.throwIfAborted();
+      hash.update(chunk);
+      onBytes(chunk.length);
+    }
+  } catch (cause) {
+    throw asIoError(cause, `read ${file}`);
   }
   const sha256 = hash.digest('hex');
   if (sha256 === digest.sha256) return;

@@ -47,7 +47,7 @@ describe('slicing refuses', () => {
     ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])],
   ])('a config.json that is %s', async (_, bytes) => {
     await writeFile(path.join(model, 'config.json'), bytes);
-    await rejected('INVALID_CHECKPOINT', /config.json is not JSON/);
+    await rejected('INVALID_CHECKPOINT', /config.json is malformed/);
   });
 
   it('a family that is not known', async () => {

@@ -19,12 +19,14 @@ export function checkTensors(checkpoint: Checkpoint): void {
       throw new TriremeError(
         'TENSOR_SHAPE',
         `tensor ${name} has shape [${stored.shape.join(', ')}], config.json asks for [${shape.join(', ')}]`,
+        { remedy: 'config.json and weights must be of one model: fetch both again' },
       );
     }
     if (!isFloatType(stored.dtype)) {
       throw new TriremeError(
         'INVALID_CHECKPOINT',
         `tensor ${name} is stored as ${stored.dtype}; supported: ${floatTypes.join(', ')}`,
+        { remedy: 'Fetch the model as it was before it was quantised' },
       );
     }
   }
@@ -39,6 +41,7 @@ function refuseUnread(checkpoint: Checkpoint, read: ReadonlySet<string>, spec: M
     throw new TriremeError(
       'INVALID_CHECKPOINT',
       `tensor ${name} is no part of a ${spec.family} model as config.json describes it; leaving it out would change the model`,
+      { remedy: 'config.json and weights must be of one model: fetch both again' },
     );
   }
 }

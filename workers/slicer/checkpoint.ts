@@ -1,8 +1,10 @@
 /** A Hugging Face folder, opened: its config, where its tensors lie, and their bytes by range. */
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
-import { TriremeError } from '#platform/errors.ts';
-import { asIoError, isMissing } from '#platform/io-error.ts';
+import { type ErrorCode, TriremeError } from '#platform/errors.ts';
+import { asIoError } from '#platform/io-error.ts';
+import { openPlainFile, readPlainFile } from '#platform/plain-file.ts';
+import { parseStrictJson } from '#platform/strict-json.ts';
 import { readModelSpec } from '../models/families.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { readHeader, type StoredTensor } from './safetensors.ts';
@@ -35,7 +37,7 @@ export class Checkpoint {
   }
 
   /**
-   * Dispose of it after use. Errors: NOT_A_CHECKPOINT, INVALID_CHECKPOINT, UNKNOWN_FAMILY, TRUNCATED_FILE, MISSING_TENSOR
+   * Dispose of it after use. Errors: NOT_A_CHECKPOINT, INVALID_CHECKPOINT, UNKNOWN_FAMILY, TRUNCATED_FILE, IO_ERROR, MISSING_TENSOR
    * (an index that names a tensor its file does not hold).
    */
   static async open(folder: string): Promise<Checkpoint> {
@@ -72,7 +74,11 @@ export class Checkpoint {
         .catch((cause: unknown) => {
           throw asIoError(cause, `read ${tensor.file}`);
         });
-      if (bytesRead === 0) throw new TriremeError('TRUNCATED_FILE', `${tensor.file} became shorter while it was read`);
+      if (bytesRead === 0) {
+        throw new TriremeError('TRUNCATED_FILE', `${tensor.file} became shorter while it was read`, {
+          remedy: 'Let nobody write there, and try again',
+        });
+      }
       done += bytesRead;
     }
   }
@@ -84,19 +90,17 @@ export function missingTensor(name: string): TriremeError {
   });
 }
 
-/** The parsed file, or undefined when it is not there. Errors: INVALID_CHECKPOINT, IO_ERROR. */
-export async function readJson(folder: string, file: string): Promise<unknown> {
-  let bytes: Uint8Array;
+/** The parsed file, or undefined when it is not there. Errors: `code` when it is no JSON, IO_ERROR. */
+export async function readJson(folder: string, file: string, code: ErrorCode = 'INVALID_CHECKPOINT'): Promise<unknown> {
+  const bytes = await readPlainFile(path.join(folder, file));
+  if (bytes === undefined) return undefined;
   try {
-    bytes = await readFile(path.join(folder, file));
+    return parseStrictJson(bytes);
   } catch (cause) {
-    if (isMissing(cause)) return undefined;
-    throw asIoError(cause, `read ${file}`);
-  }
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new TriremeError('INVALID_CHECKPOINT', `${file} is not JSON: ${(cause as Error).message}`, { cause });
+    throw new TriremeError(code, `${path.join(folder, file)} is malformed: ${(cause as Error).message}`, {
+      remedy: 'Fetch the file again',
+      cause,
+    });
   }
 }
 
@@ -133,24 +137,22 @@ async function openTensors(folder: string): Promise<OpenedTensors> {
 function readWeightMap(index: unknown): ReadonlyMap<string, string> {
   const map: unknown = (index as { weight_map?: unknown } | null)?.weight_map;
   const entries = typeof map === 'object' && map !== null ? Object.entries(map) : [];
-  const isPlainName = (file: unknown): file is string => typeof file === 'string' && path.basename(file) === file;
+  const isPlainName = (file: unknown): file is string =>
+    typeof file === 'string' && path.basename(file) === file && file.endsWith('.safetensors');
   if (entries.length === 0 || !entries.every(([, file]) => isPlainName(file))) {
     throw new TriremeError(
       'INVALID_CHECKPOINT',
-      `${indexFile}: weight_map does not map tensors to files of this folder`,
+      `${indexFile}: weight_map does not map tensors to safetensors files of this folder`,
+      { remedy: 'Fetch the file again' },
     );
   }
   return new Map(entries);
 }
 
 async function openFile(folder: string, file: string): Promise<FileHandle> {
-  try {
-    return await open(path.join(folder, file));
-  } catch (cause) {
-    if (!isMissing(cause)) throw asIoError(cause, `open ${file}`);
-    throw new TriremeError('NOT_A_CHECKPOINT', `${folder} has no ${file}`, {
-      remedy: 'Fetch all files of the model, in safetensors form',
-      cause,
-    });
-  }
+  const handle = await openPlainFile(path.join(folder, file));
+  if (handle) return handle;
+  throw new TriremeError('NOT_A_CHECKPOINT', `${folder} has no ${file}`, {
+    remedy: 'Fetch all files of the model, in safetensors form',
+  });
 }

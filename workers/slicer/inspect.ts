@@ -62,7 +62,7 @@ export type Inspection = CheckpointInspection | PackageInspection;
 
 /** Errors: NOT_A_CHECKPOINT when the folder is neither; those of parseManifest, Checkpoint.open and checkTensors. */
 export async function inspect(folder: string): Promise<Inspection> {
-  const manifest = await readJson(folder, 'manifest.json');
+  const manifest = await readJson(folder, 'manifest.json', 'NOT_A_PACKAGE');
   if (manifest !== undefined) return inspectPackage(parseManifest(manifest));
   if ((await readJson(folder, 'config.json')) !== undefined) return inspectCheckpoint(folder);
   throw new TriremeError('NOT_A_CHECKPOINT', `${folder} has neither a manifest.json nor a config.json`, {

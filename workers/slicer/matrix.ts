@@ -3,6 +3,7 @@
  * holds more than a chunk of rows.
  */
 import { assert } from '#platform/assert.ts';
+import { TriremeError } from '#platform/errors.ts';
 import type { Range } from '../models/shard.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { floatBytes, isFloatType, widen } from './widen.ts';
@@ -46,7 +47,10 @@ export class MatrixReader {
     this.#checkpoint = checkpoint;
   }
 
-  /** Calls `take` with the matrix's rows in order, some at a time; `values` [rows, columns] is valid during the call. */
+  /**
+   * Calls `take` with the matrix's rows in order, some at a time; `values` [rows, columns] is valid during the call. Errors: those of
+   * Checkpoint.read; INVALID_CHECKPOINT for values that are no numbers.
+   */
   async read(matrix: Matrix, take: (values: Float32Array, rows: number) => Promise<void>): Promise<void> {
     let rows = 0;
     for (const part of matrix.parts) {
@@ -79,6 +83,7 @@ export class MatrixReader {
           widen(stored.dtype, this.#raw, row * width + columns.first, columns.count, values, row * columns.count);
         }
       }
+      refuseNonFinite(values, part.tensor);
       await take(values, rows);
     }
   }
@@ -91,5 +96,19 @@ export class MatrixReader {
   #valuesFor(count: number): Float32Array {
     if (this.#values.length < count) this.#values = new Float32Array(count);
     return this.#values.subarray(0, count);
+  }
+}
+
+/** All ones in a float32's exponent: infinity or NaN. */
+const exponent = 0x7f80_0000;
+
+/** One such weight makes every logit NaN, and quantising would turn it into a number nobody trained. */
+function refuseNonFinite(values: Float32Array, tensor: string): void {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < words.length; i++) {
+    if ((words[i]! & exponent) !== exponent) continue;
+    throw new TriremeError('INVALID_CHECKPOINT', `tensor ${tensor} holds ${values[i]}, which is no weight`, {
+      remedy: 'Fetch the file again, or choose another model',
+    });
   }
 }

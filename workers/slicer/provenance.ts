@@ -1,6 +1,6 @@
 /** Where a checkpoint comes from, as far as its folder tells. */
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { readPlainFile } from '#platform/plain-file.ts';
 import type { Provenance, WeightFormat } from '../models/manifest.ts';
 
 const quantisations: Readonly<Record<WeightFormat, string>> = {
@@ -27,8 +27,10 @@ export async function describeSource(folder: string): Promise<Source> {
 
 /** `license:` in the front matter of README.md. */
 async function readLicence(folder: string): Promise<string | null> {
-  const readme = await readFile(path.join(folder, 'README.md'), 'utf8').catch(() => '');
-  const frontMatter = /^---\r?\n([\s\S]*?)\r?\n---/.exec(readme)?.[1] ?? '';
+  // A file that cannot be read tells nothing, which is no reason to refuse the model.
+  const readme = await readPlainFile(path.join(folder, 'README.md')).catch(() => undefined);
+  const text = new TextDecoder().decode(readme);
+  const frontMatter = /^---\r?\n([\s\S]*?)\r?\n---/.exec(text)?.[1] ?? '';
   return /^license:\s*(\S+)\s*$/m.exec(frontMatter)?.[1] ?? null;
 }
 

@@ -74,8 +74,9 @@ describe('reading a safetensors header', () => {
   });
 
   const lies: readonly (readonly [string, unknown, number, RegExp])[] = [
-    ['is no JSON', '{"a":', 0, /not JSON/],
-    ['is no UTF-8', Uint8Array.of(0x22, 0xff, 0x22), 0, /not JSON.*encoded data/],
+    ['is no JSON', '{"a":', 0, /malformed.*JSON/],
+    ['is no UTF-8', Uint8Array.of(0x22, 0xff, 0x22), 0, /malformed: it is not UTF-8/],
+    ['names a tensor twice', '{"a": {}, "b": {}, "\\u0061": {}}', 0, /the key "a" comes twice/],
     ['is a list', [], 0, /no object/],
     ['gives no dtype', { a: { shape: [1], data_offsets: [0, 4] } }, 4, /a has no dtype/],
     ['gives no shape', { a: { dtype: 'F32', data_offsets: [0, 4] } }, 4, /a has no shape/],

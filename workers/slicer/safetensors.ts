@@ -4,6 +4,8 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { TriremeError } from '#platform/errors.ts';
+import { asIoError } from '#platform/io-error.ts';
+import { parseStrictJson } from '#platform/strict-json.ts';
 
 /** The format's own limit. */
 const largestHeaderBytes = 100_000_000;
@@ -52,30 +54,36 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
-/** `file` is the name for messages. Errors: TRUNCATED_FILE, INVALID_CHECKPOINT. Tensors come in file order. */
+/** `file` is the name for messages. Errors: TRUNCATED_FILE, INVALID_CHECKPOINT, IO_ERROR. Tensors come in file order. */
 export async function readHeader(handle: FileHandle, file: string): Promise<readonly StoredTensor[]> {
   const { size } = await handle.stat();
   if (size < lengthBytes) throw truncated(file, `${size} bytes hold no header`);
-  const prefix = Buffer.alloc(lengthBytes);
-  await handle.read(prefix, 0, lengthBytes, 0);
+  const prefix = await readBytes(handle, file, 0, lengthBytes);
   const headerBytes = Number(prefix.readBigUInt64LE());
   if (headerBytes > largestHeaderBytes)
     throw damaged(file, `a header of ${headerBytes} bytes is no safetensors header`);
   const dataStart = lengthBytes + headerBytes;
   if (dataStart > size) throw truncated(file, `the header takes ${headerBytes} bytes, the file has ${size}`);
-  const header = Buffer.alloc(headerBytes);
-  await handle.read(header, 0, headerBytes, lengthBytes);
+  const header = await readBytes(handle, file, lengthBytes, headerBytes);
   const tensors = parseHeader(header, file, dataStart).sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   refuseGaps(tensors, file, dataStart, size);
   return tensors;
 }
 
+async function readBytes(handle: FileHandle, file: string, offset: number, count: number): Promise<Buffer> {
+  const bytes = Buffer.alloc(count);
+  await handle.read(bytes, 0, count, offset).catch((cause: unknown) => {
+    throw asIoError(cause, `read ${file}`);
+  });
+  return bytes;
+}
+
 function parseHeader(header: Buffer, file: string, dataStart: number): StoredTensor[] {
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header));
+    json = parseStrictJson(header);
   } catch (cause) {
-    throw damaged(file, `the header is not JSON (${cause instanceof Error ? cause.message : cause})`);
+    throw damaged(file, `its header is malformed: ${(cause as Error).message}`);
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw damaged(file, 'the header is no object');
   return Object.entries(json)

@@ -3,10 +3,11 @@
  * the package's name is always complete. What a killed run left is removed by the next run for the same place.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
 import { asIoError, isMissing, isOccupied } from '#platform/io-error.ts';
+import { readPlainFile } from '#platform/plain-file.ts';
 import { systemRandom } from '#platform/random.ts';
 
 /** How often somebody else may put a package in the place just as it was cleared. */
@@ -49,7 +50,7 @@ export class Staging {
    * is at `place`; DISK_FULL, IO_ERROR.
    */
   static async begin(place: string): Promise<Staging> {
-    const target = path.resolve(place);
+    const target = await followLinks(place);
     const parent = path.dirname(target);
     const prefix = prefixFor(target);
     try {
@@ -104,16 +105,33 @@ export class Staging {
   }
 }
 
+/** Behind a link to a folder, the folder: the package belongs on the disk that the link chose. */
+async function followLinks(place: string): Promise<string> {
+  return realpath(place).catch(() => path.resolve(place));
+}
+
 async function refuseForeignFolder(place: string): Promise<void> {
-  let entries: readonly string[];
-  try {
-    entries = await readdir(place);
-  } catch (cause) {
-    if (isMissing(cause)) return;
-    throw cause;
-  }
-  if (entries.length === 0 || entries.includes('manifest.json')) return;
-  throw new TriremeError('INVALID_ARGUMENT', `${place} is not empty and holds no package`, {
+  const stats = await stat(place).catch((cause: unknown) => {
+    if (!isMissing(cause)) throw cause;
+  });
+  if (!stats) return;
+  const entries = stats.isDirectory() ? await readdir(place) : [];
+  if (stats.isDirectory() && (entries.length === 0 || (await holdsPackage(place)))) return;
+  const what = stats.isDirectory() ? 'is not empty and holds no package' : 'is no folder';
+  throw new TriremeError('INVALID_ARGUMENT', `${place} ${what}`, {
     remedy: 'Name a new folder, or one that holds a package to replace',
   });
+}
+
+/** Other programs call files manifest.json too, and what is replaced is deleted. */
+async function holdsPackage(folder: string): Promise<boolean> {
+  const bytes = await readPlainFile(path.join(folder, 'manifest.json'));
+  if (!bytes) return false;
+  try {
+    const manifest = JSON.parse(new TextDecoder().decode(bytes)) as { tool?: { name?: unknown } } | null;
+    return manifest?.tool?.name === 'trireme';
+  } catch {
+    // Not JSON, so nothing that a slicing has finished.
+    return false;
+  }
 }

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
+import { decodeUtf8 } from '#platform/strict-json.ts';
 import type { ServingSettings } from '#proto/records.ts';
 import { blockPositions } from '../engine/block-pool.ts';
 import type { WeightFormat } from '../models/manifest.ts';
@@ -99,7 +100,7 @@ function servingFor(golden: Golden): ServingSettings {
 
 async function readGoldenText(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8');
+    return decodeUtf8(await readFile(file));
   } catch (cause) {
     throw new TriremeError('INVALID_ARGUMENT', `cannot read the golden ${file}: ${(cause as Error).message}`, {
       remedy: 'Name a file like those in test/goldens',

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { ModelRecord } from '#proto/records.ts';
 import { blockPositions } from '../../../workers/engine/block-pool.ts';
 import type { Manifest } from '../../../workers/models/manifest.ts';
-import { readManifest } from '../../../workers/rank/package.ts';
+import { readManifest, refuseForeignRanks } from '../../../workers/rank/package.ts';
 import { kvBytesPerToken } from '../../../workers/slicer/rank-bytes.ts';
 import { packageDigest } from '../../../workers/worker/package-digest.ts';
 import { wholeNumber } from '../arguments.ts';
@@ -30,9 +30,10 @@ export function servingOptions(command: Command): Command {
     .option('--kv-memory <MiB>', 'memory for keys and values on each rank', wholeNumber(1, 1 << 20), 512);
 }
 
-/** Errors: NOT_A_PACKAGE. */
+/** Errors: NOT_A_PACKAGE, UNKNOWN_FAMILY, IO_ERROR. */
 export async function desiredModel(folder: string, groups: number, serving: ServingFlags): Promise<ModelRecord> {
   const manifest = readManifest(folder);
+  refuseForeignRanks(folder, manifest);
   const { spec } = manifest;
   return {
     name: manifest.name,

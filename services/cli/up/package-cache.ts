@@ -34,8 +34,9 @@ export async function cachedPackage(wanted: CachedPackage, terminal: Terminal, s
 async function fingerprintOf(model: string): Promise<string> {
   const hash = createHash('sha256').update(path.resolve(model));
   for (const file of (await readdir(model).catch(() => [])).sort()) {
-    const { size, mtimeMs } = await stat(path.join(model, file));
-    hash.update(JSON.stringify([file, size, mtimeMs]));
+    // What cannot be looked at now is refused when it is read.
+    const facts = await stat(path.join(model, file)).catch(() => undefined);
+    hash.update(JSON.stringify([file, facts?.size, facts?.mtimeMs]));
   }
   return hash.digest('hex').slice(0, 12);
 }
