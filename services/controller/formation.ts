@@ -68,8 +68,8 @@ async function formOn(
   try {
     await workers.form(address, { group: record, secret }, ({ stage }) => onStage(stage), signal);
   } catch (error) {
-    const { code, message } = TriremeError.from(error);
-    throw new TriremeError(code, `worker ${worker}: ${message}`, { cause: error });
+    const { code, message, remedy } = TriremeError.from(error);
+    throw new TriremeError(code, `worker ${worker}: ${message}`, { cause: error, ...(remedy ? { remedy } : {}) });
   }
   onStage(FormStage.FORM_STAGE_WARM);
 }

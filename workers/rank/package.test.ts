@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { demoPackage, scratchFolder } from '../../test/numerics/demo-package.ts';
@@ -23,7 +23,7 @@ function verify(folder: string, ranks: readonly number[] = [0, 1]): Promise<void
 const codeOf = (code: string, message: RegExp) =>
   expect.objectContaining({ code, message: expect.stringMatching(message) });
 
-test('a whole package is accepted, and progress ends at all bytes of the asked ranks', async () => {
+test('a whole package is accepted, and progress ends at all bytes but those of other ranks', async () => {
   const manifest = readManifest(original);
   const seen: number[] = [];
   let last = 0;
@@ -37,7 +37,7 @@ test('a whole package is accepted, and progress ends at all bytes of the asked r
     },
   });
   const bytes = manifest.files
-    .filter((file) => file.path.startsWith('rank-1/'))
+    .filter((file) => !file.path.startsWith('rank-0/'))
     .reduce((sum, file) => sum + file.bytes, 0);
   expect([seen.at(-1), last]).toEqual([bytes, bytes]);
 });
@@ -62,6 +62,19 @@ test('a file that lost its end is truncated, one that grew does not match, one t
   const gone = copyOf('gone');
   rmSync(path.join(gone, 'rank-1', 'graphs.bin'));
   await expect(verify(gone)).rejects.toEqual(codeOf('NOT_A_PACKAGE', /graphs\.bin is missing/));
+});
+
+test('a changed tokenizer is a digest mismatch too', async () => {
+  const folder = copyOf('tokenizer');
+  const file = path.join(folder, 'tokenizer.json');
+  writeFileSync(file, readFileSync(file, 'utf8').replace('a', 'b'));
+  await expect(verify(folder, [1])).rejects.toEqual(codeOf('DIGEST_MISMATCH', /tokenizer\.json has SHA-256/));
+});
+
+test('a rank that the manifest does not know is named', async () => {
+  const folder = copyOf('foreign');
+  mkdirSync(path.join(folder, 'rank-2'));
+  await expect(verify(folder)).rejects.toEqual(codeOf('NOT_A_PACKAGE', /holds rank-2, its manifest knows 2 ranks/));
 });
 
 test('a folder without a manifest, or with half of one, is no package', () => {

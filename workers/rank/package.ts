@@ -60,14 +60,16 @@ export interface VerifyOptions {
 }
 
 /**
- * Compares the files of some ranks with the manifest's sizes and SHA-256 sums, reading them once, a megabyte at a time.
+ * Compares the files of some ranks, and those of no rank, with the manifest's sizes and SHA-256 sums, reading them once, a megabyte at
+ * a time.
  * Errors: NOT_A_PACKAGE, TRUNCATED_FILE, DIGEST_MISMATCH, IO_ERROR; the signal's reason.
  */
 export async function verifyRankFiles(options: VerifyOptions): Promise<void> {
   const { folder, manifest, ranks } = options;
   refuseForeignRanks(folder, manifest);
+  const shared = manifest.files.filter(({ path: name }) => !name.startsWith('rank-'));
   const names = ranks.flatMap((rank) => [rankFiles.graphs(rank), rankFiles.weights(rank)]);
-  const digests = names.map((name) => digestOf(manifest, name));
+  const digests = [...shared, ...names.map((name) => digestOf(manifest, name))];
   for (const digest of digests) checkSize(folder, digest);
   const total = digests.reduce((sum, { bytes }) => sum + bytes, 0);
   let done = 0;

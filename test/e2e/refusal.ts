@@ -1,0 +1,74 @@
+/** How the command line says no: run as a user runs it, and held to what every refusal promises. */
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { expect } from 'vitest';
+import { scratchFolder } from '../numerics/demo-package.ts';
+
+const root = path.join(import.meta.dirname, '..', '..');
+export const commandLine = path.join(root, 'services', 'cli', 'main.ts');
+/** A refusal that has not come by then hangs. */
+const limitMs = 30_000;
+
+export interface Outcome {
+  /** Null when it had to be killed. */
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  /** Words before the command, which run it in another way. */
+  readonly prefix?: readonly string[];
+  readonly cwd?: string;
+}
+
+/** The command line on the Node that runs this test. */
+export function run(flags: readonly string[], { prefix = [], cwd = root }: RunOptions = {}): Promise<Outcome> {
+  const [command = '', ...words] = [...prefix, process.execPath, commandLine, ...flags];
+  // Compiled once for all runs, which halves the time of each.
+  const env = { ...process.env, NODE_COMPILE_CACHE: path.join(scratchFolder(), 'compiled') };
+  const options = { cwd, env, timeout: limitMs, killSignal: 'SIGKILL', maxBuffer: 16 << 20 } as const;
+  return new Promise((resolve) => {
+    execFile(command, words, options, (error, stdout, stderr) => {
+      const status = error ? (typeof error.code === 'number' ? error.code : null) : 0;
+      resolve({ status, stdout, stderr });
+    });
+  });
+}
+
+export interface Refusal {
+  readonly status: number | null;
+  readonly code: string;
+  /** All of it: code, cause, remedy. */
+  readonly line: string;
+}
+
+/**
+ * Runs a command that must refuse, as it is and with --json, and checks the form: nothing on stdout; one line on stderr, `CODE: cause.
+ * Remedy`, or the same as an object.
+ */
+export async function refusal(flags: readonly string[], options: RunOptions = {}): Promise<Refusal> {
+  const [asText, asJson] = await Promise.all([run(flags, options), run([...flags, '--json'], options)]);
+  expect([asText.stdout, asJson.stdout], asText.stderr).toEqual(['', '']);
+  const { status, code, line } = lastLine(asText);
+  expect(asText.stderr).toBe(`${line}\n`);
+  const { error } = JSON.parse(asJson.stderr) as {
+    error: { code: string; message: string; remedy?: string; exit: number };
+  };
+  expect([asJson.status, error.exit, error.code]).toEqual([status, status, code]);
+  const said = `${error.code}: ${error.message}${error.remedy ? `. ${error.remedy}` : ''}`;
+  expect(withoutRandomParts(said)).toBe(withoutRandomParts(line));
+  return { status, code, line };
+}
+
+/** Of a command that tells what it does before it refuses. */
+export function lastLine({ status, stderr }: Outcome): Refusal {
+  const line = stderr.trimEnd().split('\n').at(-1) ?? '';
+  expect(line, stderr).toMatch(/^[A-Z_]+: ./);
+  return { status, code: line.slice(0, line.indexOf(':')), line };
+}
+
+/** Both runs have staging folders and ports of their own. */
+function withoutRandomParts(text: string): string {
+  return text.replaceAll(/slicing-[\w-]+/g, 'slicing-x').replaceAll(/\s+/g, ' ');
+}
