@@ -5,6 +5,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { addGenerate } from './commands/generate.ts';
 import { addInspect } from './commands/inspect.ts';
 import { addModels } from './commands/models.ts';
+import { addPull } from './commands/pull.ts';
 import { addSlice } from './commands/slice.ts';
 import { addStatus } from './commands/status.ts';
 import { addUp } from './commands/up.ts';
@@ -21,7 +22,8 @@ function createProgram(): Command {
     .exitOverride()
     .configureHelp({ sortSubcommands: false })
     .configureOutput({ outputError: () => {} }); // It is thrown as well, and reported below.
-  for (const add of [addUp, addSlice, addInspect, addVerify, addGenerate, addModels, addStatus]) add(program, terminal);
+  for (const add of [addUp, addPull, addSlice, addInspect, addVerify, addGenerate, addModels, addStatus])
+    add(program, terminal);
   return program;
 }
 

@@ -5,15 +5,17 @@ import {
   type ModelFacts,
   type PackageInspection,
 } from '../../../workers/slicer/inspect.ts';
+import { modelFolder } from '../hub.ts';
+import { abortOnSignals } from '../interrupt.ts';
 import type { Terminal } from '../terminal.ts';
 
 export function addInspect(program: Command, terminal: Terminal): void {
   program
-    .command('inspect <folder>')
-    .description('say what a checkpoint or package is')
+    .command('inspect <model>')
+    .description('say what a checkpoint or package is: a folder, or ORG/NAME of the Hub')
     .option('--json', 'print the result as JSON')
-    .action(async (folder: string, { json }: { json?: boolean }) => {
-      const found = await inspect(folder);
+    .action(async (model: string, { json }: { json?: boolean }) => {
+      const found = await inspect(await modelFolder(model, terminal, abortOnSignals()));
       if (json) return terminal.json(found);
       terminal.line(`${found.name}: ${found.kind}`);
       printModel(found.model, terminal);

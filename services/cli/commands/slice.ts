@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import type { WeightFormat } from '../../../workers/models/manifest.ts';
 import { slice } from '../../../workers/slicer/slice.ts';
 import { wholeNumber } from '../arguments.ts';
+import { modelFolder } from '../hub.ts';
 import { abortOnSignals } from '../interrupt.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -22,7 +23,7 @@ export function addSlice(program: Command, terminal: Terminal): void {
   program
     .command('slice')
     .description('make a package out of a Hugging Face folder')
-    .requiredOption('--model <folder>', 'checkpoint: config.json, safetensors, tokenizer.json')
+    .requiredOption('--model <folder>', 'checkpoint: config.json, safetensors, tokenizer.json; or ORG/NAME of the Hub')
     .requiredOption('--out <folder>', 'where the package goes')
     .requiredOption('--ranks <count>', 'slices to cut it into', wholeNumber(1, 1024))
     .addOption(weightsOption('native'))
@@ -31,11 +32,14 @@ export function addSlice(program: Command, terminal: Terminal): void {
 }
 
 async function runSlice({ json, ...flags }: SliceFlags, terminal: Terminal): Promise<void> {
+  const signal = abortOnSignals();
+  const model = await modelFolder(flags.model, terminal, signal);
   const bar = terminal.progress();
   try {
     const manifest = await slice({
       ...flags,
-      signal: abortOnSignals(),
+      model,
+      signal,
       onProgress: ({ doneBytes, totalBytes }) => bar.update('slicing', doneBytes, totalBytes),
     });
     bar.end();

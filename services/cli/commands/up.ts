@@ -10,6 +10,7 @@ import { ModelRecord } from '#proto/records.ts';
 import type { WeightFormat } from '../../../workers/models/manifest.ts';
 import { TriremeClient } from '../../client/client.ts';
 import { defaultAddress, wholeNumber } from '../arguments.ts';
+import { modelFolder } from '../hub.ts';
 import { reportError } from '../report-error.ts';
 import { streamText } from '../stream-text.ts';
 import type { Terminal } from '../terminal.ts';
@@ -53,7 +54,7 @@ export function addUp(program: Command, terminal: Terminal): void {
   const command = program
     .command('up')
     .description('start everything; the demo model when none is named')
-    .option('--model <folder>', 'a checkpoint; sliced once, into .trireme/packages', demoModel)
+    .option('--model <folder>', 'a checkpoint, or ORG/NAME of the Hub; sliced once, into .trireme/packages', demoModel)
     .option('--package <folder>', 'a package, instead of a checkpoint')
     .option('--ranks <count>', 'slices to cut the checkpoint into', wholeNumber(1, 1024), 2)
     .addOption(weightsOption('int4'))
@@ -107,7 +108,7 @@ interface UpContext {
 /** True when there is nothing left to serve: a single prompt has been answered. */
 async function serve(flags: UpFlags, { terminal, log, lifecycle, stopping }: UpContext): Promise<boolean> {
   const { signal } = stopping;
-  const folder = flags.package ?? (await cachedPackage(flags, terminal, signal));
+  const folder = flags.package ?? (await slicedPackage(flags, terminal, signal));
   const model = await desiredModel(folder, flags.groups, flags);
   const { store, bus } = await openBackbone(flags, log, lifecycle);
   const { address, pids } = flags.processes
@@ -138,6 +139,11 @@ async function serve(flags: UpFlags, { terminal, log, lifecycle, stopping }: UpC
   if (flags.json) terminal.json({ address, model: model.name, processes: pids?.() });
   else printInvitation(address, terminal);
   return false;
+}
+
+async function slicedPackage(flags: UpFlags, terminal: Terminal, signal: AbortSignal): Promise<string> {
+  const model = await modelFolder(flags.model, terminal, signal);
+  return cachedPackage({ ...flags, model }, terminal, signal);
 }
 
 async function answer(address: string, prompt: string, terminal: Terminal): Promise<void> {

@@ -3,6 +3,7 @@ import type { WeightFormat } from '../../../workers/models/manifest.ts';
 import type { ScenarioReport } from '../../../workers/verify/comparison.ts';
 import { type Transport, type VerifyReport, verify } from '../../../workers/verify/verify.ts';
 import { wholeNumber } from '../arguments.ts';
+import { modelFolder } from '../hub.ts';
 import { abortOnSignals } from '../interrupt.ts';
 import type { Terminal } from '../terminal.ts';
 import { weightsOption } from './slice.ts';
@@ -20,7 +21,7 @@ export function addVerify(program: Command, terminal: Terminal): void {
   program
     .command('verify')
     .description('slice a checkpoint, run it, and compare logits, routing and greedy tokens with a golden file')
-    .requiredOption('--model <folder>', 'checkpoint')
+    .requiredOption('--model <folder>', 'checkpoint, or ORG/NAME of the Hub')
     .requiredOption('--golden <file>', 'expected values, of the form in test/goldens')
     .option('--ranks <count>', 'slices', wholeNumber(1, 1024), 1)
     .addOption(new Option('--transport <way>', 'how ranks meet').choices(['threads', 'tcp']).default('threads'))
@@ -31,7 +32,9 @@ export function addVerify(program: Command, terminal: Terminal): void {
 }
 
 async function runVerify({ json, ...flags }: VerifyFlags, terminal: Terminal): Promise<void> {
-  const report = await verify({ ...flags, signal: abortOnSignals() });
+  const signal = abortOnSignals();
+  const model = await modelFolder(flags.model, terminal, signal);
+  const report = await verify({ ...flags, model, signal });
   if (json) terminal.json(report);
   else printReport(report, terminal);
   if (!report.passed) process.exitCode = 1;
