@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers/promises';
 import { createLogger } from '../services/platform/log.ts';
 import { readManifest } from '../workers/rank/package.ts';
 import { startTeam } from '../workers/rank/team.ts';
-import { returnFreedMemory } from '../workers/runtime/ort-api.ts';
+import { returnFreedMemory } from '../workers/runtime/process-memory.ts';
 
 const [packagePath = '', when, cycles = '1'] = process.argv.slice(2);
 const { shards } = readManifest(packagePath);

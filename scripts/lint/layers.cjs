@@ -26,6 +26,12 @@ module.exports = {
       { path: '^(services|workers|proto/gen)/', pathNot: '^services/(tokenizer|platform)/' },
     ),
     never(
+      'hub-is-a-leaf',
+      'services/hub brings models into the cache and knows nothing of what is in them; it needs the platform only.',
+      { path: room('services/hub'), pathNot: '[.]test[.]ts$' },
+      { path: '^(services|workers|proto/gen)/', pathNot: '^services/(hub|platform)/' },
+    ),
+    never(
       'services-meet-in-proto',
       'Router and controller never import each other, the command line or a worker.',
       { path: '^services/(router|controller|client)/([^/]+)', pathNot: '[.]test[.]ts$' },
@@ -70,9 +76,10 @@ module.exports = {
     ),
     only(
       'koffi',
-      'The only door to ONNX Runtime.',
+      'The only doors to native code.',
       'node_modules/(koffi|onnxruntime-node)',
-      '^workers/runtime/ort-api[.]ts$',
+      '^workers/runtime/(ort-api|process-memory)[.]ts$',
+      '^services/hub/file-lock[.]ts$',
     ),
     only('etcd3', 'The only door to etcd.', 'node_modules/etcd3', '^services/platform/store-etcd[a-z-]*[.]ts$'),
     only('nats', 'The only door to NATS.', 'node_modules/nats', '^services/platform/bus-nats[a-z-]*[.]ts$'),
@@ -85,9 +92,10 @@ module.exports = {
     only(
       'huggingface',
       'The only door to tokenizers and templates.',
-      'node_modules/@huggingface',
+      'node_modules/@huggingface/(tokenizers|jinja)',
       '^services/tokenizer/',
     ),
+    only('hub', 'The only door to the Hub.', 'node_modules/@huggingface/hub', '^services/hub/hub-api[.]ts$'),
     only('pino', 'Logs have one form.', 'node_modules/pino', '^services/platform/log[.]ts$'),
     only('prom-client', 'Metrics have one form.', 'node_modules/prom-client', '^services/platform/metrics[.]ts$'),
   ],

@@ -1,7 +1,8 @@
 /**
  * One measurement of the bare engine, in a process of its own: a team of ranks in threads, no network.
- *   node test/bench/engine-run.ts --package DIR --batches 1,4,8 [--prefill 512] [--steps 48]
- * Prints one line of JSON. Every sequence has its own random prompt of 128 tokens and feeds on its own greedy tokens.
+ *   node test/bench/engine-run.ts --package DIR --batches 1,4,8 [--prefill 512] [--steps 48] [--prompt 128] [--same-prompt]
+ * Prints one line of JSON. Every sequence has its own random prompt, unless they shall all have the same one, and feeds on its
+ * own greedy tokens.
  */
 import { parseArgs } from 'node:util';
 import type { EngineReport } from '../../proto/gen/rank.ts';
@@ -18,18 +19,22 @@ export interface EngineRun {
   readonly prefill: number | undefined;
 }
 
-const promptTokens = 128;
+const firstSeed = 12345;
 const sampling = { temperature: 0, logitBias: [], stop: [], stopTokenIds: [], ignoreEos: true };
 
 class EngineBench {
   readonly #vocabulary: number;
+  readonly #promptTokens: number;
+  readonly #samePrompt: boolean;
   #team!: Team;
   #onReport: (report: EngineReport) => void = () => {};
   #requests = 0;
-  #random = 12345;
+  #random = firstSeed;
 
-  constructor(vocabulary: number) {
-    this.#vocabulary = vocabulary;
+  constructor(options: { vocabulary: number; promptTokens: number; samePrompt: boolean }) {
+    this.#vocabulary = options.vocabulary;
+    this.#promptTokens = options.promptTokens;
+    this.#samePrompt = options.samePrompt;
   }
 
   async open(packagePath: string, ranks: number): Promise<void> {
@@ -68,7 +73,7 @@ class EngineBench {
         speed = (batch * steps * 1000) / (performance.now() - startMs);
       if (ended === batch) resolve(speed);
     };
-    for (let i = 0; i < batch; i++) this.#submit(promptTokens, steps + warmSteps + batch + 2);
+    for (let i = 0; i < batch; i++) this.#submit(this.#promptTokens, steps + warmSteps + batch + 2);
     return promise;
   }
 
@@ -84,6 +89,7 @@ class EngineBench {
   }
 
   #submit(length: number, maxTokens: number): void {
+    if (this.#samePrompt) this.#random = firstSeed;
     const submit = {
       requestId: `r${this.#requests++}`,
       attempt: 1,
@@ -114,11 +120,17 @@ const { values } = parseArgs({
     batches: { type: 'string', default: '1,4,8,16,32' },
     prefill: { type: 'string' },
     steps: { type: 'string', default: '48' },
+    prompt: { type: 'string', default: '128' },
+    'same-prompt': { type: 'boolean', default: false },
   },
 });
 if (!values.package) fail(new Error('usage: engine-run.ts --package DIR'));
 const manifest = readManifest(values.package);
-const bench = new EngineBench(manifest.spec.vocabularySize);
+const bench = new EngineBench({
+  vocabulary: manifest.spec.vocabularySize,
+  promptTokens: Number(values.prompt),
+  samePrompt: values['same-prompt'],
+});
 await bench.open(values.package, manifest.shards.length);
 const decode: Record<string, number> = {};
 for (const batch of values.batches.split(',')) decode[batch] = await bench.decode(Number(batch), Number(values.steps));

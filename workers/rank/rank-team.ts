@@ -14,7 +14,7 @@ import { FormStage } from '#proto/control.ts';
 import { TcpMirror } from '../collectives/tcp-mirror.ts';
 import { TeamMemory } from '../collectives/team-memory.ts';
 import type { Manifest } from '../models/manifest.ts';
-import { returnFreedMemory } from '../runtime/ort-api.ts';
+import { returnFreedMemory, useHugePages } from '../runtime/process-memory.ts';
 import { readManifest, shardFor, verifyRankFiles } from './package.ts';
 import { RankHandle } from './rank-handle.ts';
 import type { LeaderJob } from './rank-messages.ts';
@@ -28,6 +28,9 @@ const joinTimeoutMs = 600_000;
 /** A slice of the team's memory holds the rows of a step, within these bounds. */
 const partBytesMin = 64 << 10;
 const partBytesMax = 4 << 20;
+
+/** What a processor's page tables' cache covers by itself; smaller weights gain nothing from huge pages. */
+const hugePageWeightsMin = 64 << 20;
 
 export interface RankTeamEvents extends Pick<TeamEvents, 'onProgress' | 'onStuck'> {
   /** What the leader's job has posted. */
@@ -44,6 +47,8 @@ export interface RankTeamOptions extends Omit<TeamOptions, 'events' | 'log'> {
 
 export class RankTeam {
   readonly #options: RankTeamOptions;
+  /** Of the ranks in this process. */
+  readonly #weightBytes: number;
   readonly #memory: TeamMemory;
   readonly #start = new SharedArrayBuffer(4);
   readonly #handles: readonly RankHandle[];
@@ -57,6 +62,7 @@ export class RankTeam {
   private constructor(options: RankTeamOptions, manifest: Manifest) {
     this.#options = options;
     const { serving, ranks, localRanks, packagePath, runtimeLibrary, job } = options;
+    this.#weightBytes = localRanks.reduce((sum, rank) => sum + shardFor(manifest, rank, ranks).weightBytes, 0);
     const rowBytes = 4 * manifest.spec.hiddenSize;
     const partBytes = Math.max(partBytesMin, Math.min(rowBytes * serving.stepTokens, partBytesMax));
     this.#memory = TeamMemory.create(ranks, partBytes);
@@ -127,6 +133,7 @@ export class RankTeam {
     try {
       const total = this.#handles.length;
       await this.#unlessFailed(Promise.all(this.#handles.map(({ loaded }) => loaded)));
+      if (this.#weightBytes >= hugePageWeightsMin) await this.#unlessFailed(useHugePages(signal));
       events.onProgress({ stage: FormStage.FORM_STAGE_JOINING, done: total, total });
       await this.#join();
       const word = new Int32Array(this.#start);

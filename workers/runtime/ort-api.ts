@@ -1,5 +1,5 @@
 /**
- * The C API of ONNX Runtime by FFI: the only importer of koffi and the only code that knows addresses. Finds the
+ * The C API of ONNX Runtime by FFI: with process-memory.ts the only importer of koffi and the only code that knows addresses. Finds the
  * functions in the append-only OrtApi table (onnxruntime_c_api.h, API version 23 and later) and turns every status into
  * a TriremeError. Decides nothing: sessions and tensors with owners are in ort-runtime.ts.
  */
@@ -176,31 +176,4 @@ const errorSeverity = 3;
 /** A reference to the process' environment; released by releaseEnv. */
 export function createEnvironment(api: OrtApi): Address {
   return api.create('createEnv', errorSeverity, 'trireme');
-}
-
-/** mallopt's M_MMAP_THRESHOLD (malloc.h). */
-const mmapThreshold = -3;
-const ownMappingBytes = 4 << 20;
-
-/** Of glibc; undefined where the C library is another one. */
-function cFunction(name: string, parameters: string[]): NativeFunction | undefined {
-  try {
-    return koffi.load(null).func(name, 'int', parameters) as NativeFunction;
-  } catch {
-    return undefined; // What it would have tuned stays as that library has it.
-  }
-}
-
-/**
- * Gives every large block of memory a mapping of its own, now and always. Left alone glibc stops doing that once such blocks
- * have been freed; then caches that nobody has touched count as used, and what was unloaded stays with the process. Smaller
- * blocks come from the heap: what passes between the nodes of a long prompt must not be mapped anew at every node.
- */
-export function mapLargeBlocks(): void {
-  cFunction('mallopt', ['int', 'int'])?.(mmapThreshold, ownMappingBytes);
-}
-
-/** Hands memory that native code has freed back to the system: glibc keeps it in the arenas of threads that are gone. */
-export function returnFreedMemory(): void {
-  cFunction('malloc_trim', ['size_t'])?.(0);
 }

@@ -2,7 +2,8 @@
  * Ends the runs of another thread. Whoever starts a rank's thread makes the switch and hands its address over; every run of
  * that thread looks at it between nodes. It outlives the thread's runtime: release it after the thread has ended.
  */
-import { type Address, createEnvironment, loadOrtApi, mapLargeBlocks, type OrtApi } from './ort-api.ts';
+import { type Address, createEnvironment, loadOrtApi, type OrtApi } from './ort-api.ts';
+import { mapLargeBlocks } from './process-memory.ts';
 
 /**
  * By library, kept while the process lives: ONNX Runtime loses some hundred kilobytes whenever its last environment
