@@ -22,7 +22,7 @@ const publicHub = 'https://huggingface.co';
 
 /** `home` is the user's folder. Errors: INVALID_CONFIG; IO_ERROR when a token file is there and cannot be read. */
 export async function readHubSettings(env: Environment, home: string): Promise<HubSettings> {
-  const place = (name: string): string | undefined => env[name] && expanded(env[name], env, home);
+  const place = (name: string): string | undefined => (env[name] ? expanded(env[name], env, home) : undefined);
   const cacheHome = place('XDG_CACHE_HOME') ?? path.join(home, '.cache');
   const hubHome = place('HF_HOME') ?? path.join(cacheHome, 'huggingface');
   const tokenFile = place('HF_TOKEN_PATH') ?? path.join(hubHome, 'token');
