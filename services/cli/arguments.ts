@@ -1,5 +1,9 @@
 /** Parsers for values on the command line. A bad one ends with commander's own message, which names the option. */
 import { InvalidArgumentError } from 'commander';
+import { parseListenAddress } from '#platform/listen.ts';
+
+/** What an int32 of a request holds. */
+export const largestCount = 2 ** 31 - 1;
 
 export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -21,6 +25,24 @@ export function decimalNumber(text: string): number {
 export function seedNumber(text: string): string {
   if (/^\d{1,20}$/.test(text) && BigInt(text) < 1n << 64n) return text;
   throw new InvalidArgumentError('Expected a whole number from 0 to 18446744073709551615.');
+}
+
+/** Where a server is: host:port. */
+export function serverAddress(text: string): string {
+  try {
+    if (parseListenAddress(text).port > 0) return text;
+  } catch {
+    // Said below, in the words for an option.
+  }
+  throw new InvalidArgumentError('Expected host:port, such as 127.0.0.1:50051.');
+}
+
+export function serverUrl(...schemes: readonly string[]): (text: string) => string {
+  return (text) => {
+    const url = URL.parse(text);
+    if (url && schemes.includes(url.protocol.slice(0, -1)) && url.host !== '') return text;
+    throw new InvalidArgumentError(`Expected a URL such as ${schemes[0]}://127.0.0.1:1234.`);
+  };
 }
 
 /** For an option that may be given several times. */

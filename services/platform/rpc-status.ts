@@ -7,6 +7,7 @@ import { type ErrorCode, errorCodes, TriremeError } from './errors.ts';
 
 const codeTrailer = 'trireme-code';
 const remedyTrailer = 'trireme-remedy';
+const unsendable = 'Request message serialization failure: ';
 /** Longer texts are cut: trailers share the limit of HTTP/2 headers. */
 const maxTextLength = 2000;
 
@@ -46,10 +47,26 @@ function foreignError({ code, details }: StatusObject, address: string): Trireme
         remedy: 'check that the address is that of a Trireme process of the same version',
       });
     case status.UNAVAILABLE:
-      return new TriremeError('UNAVAILABLE', `no connection to ${address}: ${details}`);
+      return new TriremeError('UNAVAILABLE', `no connection to ${address}: ${plainReason(details)}`, {
+        remedy: 'see that a Trireme process listens there',
+      });
+    case status.INTERNAL:
+      // grpc-js itself says this of a message that does not fit its proto, before anything is sent.
+      if (details.startsWith(unsendable)) return new TriremeError('INVALID_ARGUMENT', details.slice(unsendable.length));
+      return internal(code, details, address);
     default:
-      return new TriremeError('INTERNAL', `${address} answered ${status[code]}: ${details}`);
+      return internal(code, details, address);
   }
+}
+
+function internal(code: status, details: string, address: string): TriremeError {
+  return new TriremeError('INTERNAL', `${address} answered ${status[code]}: ${details}`);
+}
+
+/** "No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:1. Resolution note: " as a person would say it. */
+function plainReason(details: string): string {
+  const [, reason] = /Last error: (?:\w*Error(?: \[\w+\])?: )?(.*?)[.]* Resolution note: $/.exec(details) ?? [];
+  return reason ?? details;
 }
 
 function first(metadata: Metadata, key: string): string | undefined {

@@ -119,6 +119,20 @@ const cases: readonly Case[] = [
     65,
     /"rwkv" is not known; known: llama, qwen3_moe/,
   ],
+  [
+    'more layers than there can be',
+    () => changeConfig(folder.checkpoint, { num_hidden_layers: 2 ** 31 - 1 }),
+    'INVALID_CHECKPOINT',
+    65,
+    /2147483647 layers of 8 experts.*Fetch config.json again$/,
+  ],
+  [
+    'more experts than there can be',
+    () => changeConfig(folder.checkpoint, { num_experts: 2 ** 31 - 1 }),
+    'INVALID_CHECKPOINT',
+    65,
+    /3 layers of 2147483647 experts/,
+  ],
   ['no config', () => rm(at('config.json')), 'NOT_A_CHECKPOINT', 66, /no config.json. Name a folder/],
   ['half a config', () => truncate(at('config.json'), 40), 'INVALID_CHECKPOINT', 65, /config.json is malformed/],
   [

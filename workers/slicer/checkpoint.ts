@@ -11,6 +11,8 @@ import { readHeader, type StoredTensor } from './safetensors.ts';
 
 const singleFile = 'model.safetensors';
 const indexFile = 'model.safetensors.index.json';
+/** Experts of all layers together; the largest models have some tens of thousands. */
+const mostExperts = 200_000;
 
 /** A tensor and the open file that holds it. */
 interface PlacedTensor extends StoredTensor {
@@ -47,6 +49,7 @@ export class Checkpoint {
         remedy: 'Name a folder with the files of a Hugging Face model',
       });
     }
+    refuseBoundless(config);
     const spec = readModelSpec(config);
     return new Checkpoint(folder, config, spec, await openTensors(folder));
   }
@@ -82,6 +85,20 @@ export class Checkpoint {
       done += bytesRead;
     }
   }
+}
+
+/** Every layer and expert becomes a list of tensors: a number from a damaged file must not fill the memory first. */
+function refuseBoundless(config: unknown): void {
+  const fields = Object.entries(config ?? {});
+  const largest = (name: RegExp): number =>
+    fields.reduce((most, [key, value]) => (name.test(key) && value > most ? Number(value) : most), 1);
+  const [layers, experts] = [largest(/^(num_hidden|n)_layers?$/), largest(/^(num|n)_(local_|routed_)?experts$/)];
+  if (layers * experts <= mostExperts) return;
+  throw new TriremeError(
+    'INVALID_CHECKPOINT',
+    `config.json asks for ${layers} layers of ${experts} experts; at most ${mostExperts} experts in all are read`,
+    { remedy: 'Fetch config.json again' },
+  );
 }
 
 export function missingTensor(name: string): TriremeError {

@@ -42,7 +42,7 @@ export interface Golden {
 export function parseGolden(text: string, file: string): Golden {
   const parsed = goldenSchema.safeParse(parseJson(text));
   if (!parsed.success) {
-    throw new TriremeError('INVALID_ARGUMENT', `${file} is not a golden file: ${z.prettifyError(parsed.error)}`, {
+    throw new TriremeError('INVALID_ARGUMENT', `${file} is not a golden file: ${firstIssue(parsed.error)}`, {
       remedy: 'test/goldens has files of the form that is expected',
     });
   }
@@ -57,6 +57,11 @@ export function parseGolden(text: string, file: string): Golden {
     routingLast: byNumber(golden.moe_last),
     continuation: continuation.tokens,
   };
+}
+
+function firstIssue({ issues }: z.ZodError): string {
+  const [issue] = issues;
+  return `${issue?.path.join('.') || 'the whole'}: ${issue?.message ?? 'invalid'}`;
 }
 
 function parseJson(text: string): unknown {

@@ -1,8 +1,9 @@
 /** Slices a checkpoint into a folder that is gone afterwards, runs it, and holds it against a golden. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
+import { readPlainFile } from '#platform/plain-file.ts';
 import { decodeUtf8 } from '#platform/strict-json.ts';
 import type { ServingSettings } from '#proto/records.ts';
 import { blockPositions } from '../engine/block-pool.ts';
@@ -100,7 +101,9 @@ function servingFor(golden: Golden): ServingSettings {
 
 async function readGoldenText(file: string): Promise<string> {
   try {
-    return decodeUtf8(await readFile(file));
+    const bytes = await readPlainFile(file);
+    if (!bytes) throw new Error('there is no such file');
+    return decodeUtf8(bytes);
   } catch (cause) {
     throw new TriremeError('INVALID_ARGUMENT', `cannot read the golden ${file}: ${(cause as Error).message}`, {
       remedy: 'Name a file like those in test/goldens',

@@ -2,7 +2,15 @@ import type { Command } from 'commander';
 import { TriremeError } from '#platform/errors.ts';
 import { Chat, GenerateRequest, type SamplingParams } from '#proto/inference.ts';
 import { TriremeClient } from '../../client/client.ts';
-import { collect, decimalNumber, defaultAddress, seedNumber, wholeNumber } from '../arguments.ts';
+import {
+  collect,
+  decimalNumber,
+  defaultAddress,
+  largestCount,
+  seedNumber,
+  serverAddress,
+  wholeNumber,
+} from '../arguments.ts';
 import { abortOnSignals } from '../interrupt.ts';
 import { streamText } from '../stream-text.ts';
 import type { Terminal } from '../terminal.ts';
@@ -35,17 +43,17 @@ export function addGenerate(program: Command, terminal: Terminal): void {
   program
     .command('generate')
     .description('ask a running system; the text streams to stdout')
-    .option('--address <host:port>', 'a router', defaultAddress)
+    .option('--address <host:port>', 'a router', serverAddress, defaultAddress)
     .option('--model <name>', 'which model; needless when there is one', '')
     .option('--prompt <text>', 'a text to go on from')
     .option('--chat <text>', 'a message to answer')
     .option('--system <text>', 'with --chat: the system message')
     .option('--tokens <ids>', 'token ids to go on from, separated by commas')
     .option('--n <count>', 'choices', wholeNumber(1, 128), 1)
-    .option('--max-tokens <count>', 'end after so many', wholeNumber(1))
-    .option('--min-tokens <count>', 'do not end before so many', wholeNumber(0))
+    .option('--max-tokens <count>', 'end after so many', wholeNumber(1, largestCount))
+    .option('--min-tokens <count>', 'do not end before so many', wholeNumber(0, largestCount))
     .option('--temperature <value>', '0 is greedy', decimalNumber)
-    .option('--top-k <count>', 'sample from the best so many', wholeNumber(0))
+    .option('--top-k <count>', 'sample from the best so many', wholeNumber(0, largestCount))
     .option('--top-p <value>', 'sample from the best that hold this probability', decimalNumber)
     .option('--min-p <value>', 'leave out what is less likely than this share of the best', decimalNumber)
     .option('--seed <number>', 'same seed, same tokens; up to 64 bits', seedNumber)

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { GroupStatus, StatusResponse } from '#proto/operations.ts';
 import { type GroupRecord, GroupState, type WorkerRecord } from '#proto/records.ts';
 import { TriremeClient } from '../../client/client.ts';
-import { defaultAddress } from '../arguments.ts';
+import { defaultAddress, serverAddress } from '../arguments.ts';
 import type { Terminal } from '../terminal.ts';
 
 const stateNames: Readonly<Record<GroupState, string>> = {
@@ -19,7 +19,7 @@ export function addStatus(program: Command, terminal: Terminal): void {
   program
     .command('status')
     .description('show groups, epochs, ranks and load, as one router sees them')
-    .option('--address <host:port>', 'a router', defaultAddress)
+    .option('--address <host:port>', 'a router', serverAddress, defaultAddress)
     .option('--json', 'print the result as JSON')
     .action(async ({ address, json }: { address: string; json?: boolean }) => {
       const client = new TriremeClient(address);

@@ -9,7 +9,7 @@ import { modelKey } from '#proto/keys.ts';
 import { ModelRecord } from '#proto/records.ts';
 import type { WeightFormat } from '../../../workers/models/manifest.ts';
 import { TriremeClient } from '../../client/client.ts';
-import { defaultAddress, wholeNumber } from '../arguments.ts';
+import { defaultAddress, serverUrl, wholeNumber } from '../arguments.ts';
 import { modelFolder } from '../hub.ts';
 import { reportError } from '../report-error.ts';
 import { streamText } from '../stream-text.ts';
@@ -60,8 +60,8 @@ export function addUp(program: Command, terminal: Terminal): void {
     .addOption(weightsOption('int4'))
     .option('--groups <count>', 'copies of the model', wholeNumber(1, 1024), 1)
     .option('--listen <host:port>', 'where clients connect', defaultAddress)
-    .option('--etcd <url>', 'keep placement in etcd; default: in this process')
-    .option('--nats <url>', 'carry tokens over NATS; default: in this process')
+    .option('--etcd <url>', 'keep placement in etcd; default: in this process', serverUrl('http', 'https'))
+    .option('--nats <url>', 'carry tokens over NATS; default: in this process', serverUrl('nats', 'tls'))
     .option('--wait <seconds>', 'how long to wait for etcd and NATS', wholeNumber(1, 3600), 30)
     .option('--processes', 'router, controller and workers each in a process; needs --etcd and --nats')
     .option('--workers <count>', 'with --processes: worker processes; default: one a group', wholeNumber(1, 1024))
