@@ -23,7 +23,7 @@ export async function requireSpace(folder: string, bytes: number): Promise<void>
   const { bavail, bsize } = await statfs(await nearestFolder(folder));
   const free = bavail * bsize;
   if (bytes <= free) return;
-  const shown = (count: number): string => `${(count / 2 ** 30).toFixed(2)} GiB`;
+  const shown = (count: number): string => `${(count / 2 ** 20).toFixed(1)} MiB`;
   const message = `${folder} has room for ${shown(free)}, and ${shown(bytes)} are to be loaded`;
   throw new TriremeError('DISK_FULL', message, { remedy: whenFull });
 }

@@ -24,6 +24,8 @@ export interface Answer {
   readonly cutAfter?: number;
   /** Nothing more comes after so many bytes, but the connection stays. */
   readonly stallAfter?: number;
+  /** Nothing comes at all, but the connection stays. */
+  readonly isSilent?: boolean;
   /** Without Content-Length, so that an early end looks like the end. */
   readonly isChunked?: boolean;
 }
@@ -124,5 +126,5 @@ function ranged(answer: Answer, range: string | undefined): Required<Pick<Answer
     return { status: 416, headers: { 'content-range': `bytes */${body.length}` }, body: new Uint8Array() };
   }
   const contentRange = { 'content-range': `bytes ${begin}-${end - 1}/${body.length}` };
-  return { status: 206, headers: { ...headers, ...contentRange }, body: body.subarray(begin, end) };
+  return { status: 206, headers: { ...contentRange, ...headers }, body: body.subarray(begin, end) };
 }

@@ -41,6 +41,10 @@ export class HubServer implements AsyncDisposable {
   /** Called with the bytes of files sent so far, by all answers together. */
   onFileBytes: (total: number) => void = () => {};
   #fileBytes = 0;
+  readonly #silence = Promise.withResolvers<void>();
+  #asked = Promise.withResolvers<void>();
+  #endpoint = '';
+  #storageOrigin = '';
   readonly #models = new Map<string, FakeModel>();
   readonly #hub: Server;
   readonly #storage: Server;
@@ -55,10 +59,24 @@ export class HubServer implements AsyncDisposable {
   static async start(models: readonly FakeModel[], options: HubServerOptions = {}): Promise<HubServer> {
     const server = new HubServer(options);
     for (const model of models) server.put(model);
-    for (const part of [server.#hub, server.#storage]) {
-      await new Promise<void>((resolve) => part.listen(0, '127.0.0.1', resolve));
-    }
+    server.#endpoint = await listen(server.#hub);
+    server.#storageOrigin = await listen(server.#storage);
     return server;
+  }
+
+  /** Resolves when a request has met silence. */
+  untilSilent(): Promise<void> {
+    return this.#silence.promise;
+  }
+
+  /** Resolves at the next request. */
+  untilAsked(): Promise<void> {
+    return this.#asked.promise;
+  }
+
+  /** Bytes of files sent so far, by all answers together. */
+  get fileBytes(): number {
+    return this.#fileBytes;
   }
 
   put(model: FakeModel): void {
@@ -66,11 +84,11 @@ export class HubServer implements AsyncDisposable {
   }
 
   get endpoint(): string {
-    return originOf(this.#hub);
+    return this.#endpoint;
   }
 
   get storageOrigin(): string {
-    return originOf(this.#storage);
+    return this.#storageOrigin;
   }
 
   /** Requests for the content of files, at either server. */
@@ -91,6 +109,7 @@ export class HubServer implements AsyncDisposable {
     const fault = this.faults[index];
     if (fault && --fault.times === 0) this.faults.splice(index, 1);
     const answer = fault?.change(honest, seen) ?? honest;
+    if (answer.isSilent) return this.#silence.resolve();
     void sendAnswer(request, response, answer, (bytes) => {
       this.#fileBytes += bytes;
       this.onFileBytes(this.#fileBytes);
@@ -101,6 +120,8 @@ export class HubServer implements AsyncDisposable {
     const { authorization, range } = headers;
     const seen = { method, origin: `http://127.0.0.1:${socket.localPort}`, path: url, authorization, range };
     this.requests.push(seen);
+    this.#asked.resolve();
+    this.#asked = Promise.withResolvers();
     return seen;
   }
 
@@ -218,6 +239,7 @@ function sha1(data: string | Uint8Array): string {
   return createHash('sha1').update(data).digest('hex');
 }
 
-function originOf(server: Server): string {
+async function listen(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
