@@ -8,7 +8,7 @@ import { faults } from '../../test/fakes/hub-answer.ts';
 import { bytesOf, HubRig, smallLimits } from '../../test/fakes/hub-rig.ts';
 import { killedPulls, pullCommand } from '../../test/fakes/killed-pulls.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../test/fixtures/tiny-checkpoint.ts';
-import { withPrivateMounts } from '../../test/harness/private-mounts.ts';
+import { inMountNamespace } from '../../test/harness/mount-namespace.ts';
 import { startProcess } from '../../test/harness/process.ts';
 
 const seed = Number(process.env.HUB_SEED ?? Date.now() % 2 ** 31);
@@ -133,7 +133,7 @@ describe('a full disk', () => {
   /** Runs the script, to which "$@" is a pull to the disk, and that pull once more at its end. */
   async function pullAfter(script: string): Promise<string> {
     const pull = [...pullCommand, rig.server.endpoint, `${disk}/hub`, 'acme/tiny'];
-    const [command = '', ...words] = [...withPrivateMounts(script), ...pull];
+    const [command = '', ...words] = [...inMountNamespace(script), ...pull];
     const running = startProcess(command, words);
     await running.exited;
     return running.output;
