@@ -8,6 +8,7 @@ import { type Clock, systemClock } from './clock.ts';
 import {
   type ConfigOf,
   describeConfig,
+  durationMs,
   type FieldTable,
   listenAddress,
   loadConfig,
@@ -26,6 +27,7 @@ import { connectEtcdStore } from './store-etcd.ts';
 /** What an operator may set of every process. */
 export const processFields = {
   etcdUrl: urls(['http', 'https'], { default: ['http://127.0.0.1:2379'], help: 'members of the etcd cluster' }),
+  startWait: durationMs({ default: 30_000, help: 'how long to wait at the start for servers that are not there yet' }),
   metricsListen: optional(
     listenAddress({ help: 'where GET /metrics and /healthz are answered; nowhere when left out' }),
   ),
@@ -79,13 +81,14 @@ export async function runProcess<Fields extends FieldTable>(options: ProcessOpti
 async function startUp<Fields extends FieldTable>(
   { name, start, endMs }: ProcessOptions<Fields>,
   config: ConfigOf<Fields>,
-  { etcdUrl, metricsListen, logLevel }: ConfigOf<typeof processFields>,
+  { etcdUrl, startWait, metricsListen, logLevel }: ConfigOf<typeof processFields>,
 ): Promise<void> {
   const log = createLogger(logLevel).component(name);
   const lifecycle = new Lifecycle({ log, process, ...(endMs ? { deadlineMs: endMs(config) } : {}) });
   const shared = { log, clock: systemClock };
+  const connecting = { ...shared, startLimitMs: startWait };
   try {
-    const store = await connectEtcdStore({ ...shared, urls: etcdUrl });
+    const store = await connectEtcdStore({ ...connecting, urls: etcdUrl });
     lifecycle.add({ name: 'store', stop: () => store.close() });
     const metrics = new Metrics('trireme');
     if (metricsListen !== undefined) {
@@ -93,7 +96,7 @@ async function startUp<Fields extends FieldTable>(
       lifecycle.add({ name: 'metrics', stop: () => server.stop() });
     }
     const openBus = async (natsUrls: readonly string[]): Promise<Bus> => {
-      const bus = await connectNatsBus({ ...shared, urls: natsUrls });
+      const bus = await connectNatsBus({ ...connecting, urls: natsUrls });
       lifecycle.add({ name: 'bus', stop: () => bus.close() });
       return bus;
     };

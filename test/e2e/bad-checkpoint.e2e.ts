@@ -10,7 +10,7 @@ import {
   splitInTwo,
   type TemporaryFolder,
 } from '../fixtures/tiny-checkpoint.ts';
-import { refusal, run } from './refusal.ts';
+import { refusal, run, withoutPrivileges } from './refusal.ts';
 
 let folder: TemporaryFolder & { readonly checkpoint: string };
 beforeEach(async () => {
@@ -223,9 +223,6 @@ test.each(cases)('%s: slice says so and leaves nothing', async (_, spoil, code, 
   expect(refused).toEqual({ code, status, line: expect.stringMatching(line) });
   expect(await readdir(folder.path)).toEqual(['checkpoint']);
 });
-
-/** Without the rights of root, which may read everything. */
-const withoutPrivileges = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : [];
 
 test.each([['config.json'], [weights], ['tokenizer.json']])('a %s that may not be read is named', async (file) => {
   await chmod(at(file), 0);

@@ -1,10 +1,9 @@
-import { createServer } from 'node:net';
-import { expect, test } from 'vitest';
+/** What a user types at a running system, and what cannot be meant. test/e2e/bad-* have the bad files. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Chat } from '../../proto/gen/inference.ts';
-import { startEtcd } from '../harness/etcd.ts';
-import { freePort } from '../harness/free-port.ts';
-import { startNats } from '../harness/nats.ts';
+import type { TestProcess } from '../harness/process.ts';
 import { generate, greedy } from './generation.ts';
+import { refusal } from './refusal.ts';
 import { TestSystem, trireme } from './start-system.ts';
 
 test('up answers a question and exits 0', async () => {
@@ -12,33 +11,6 @@ test('up answers a question and exits 0', async () => {
   expect(await up.exited).toMatchObject({ status: 0 });
   expect(up.output).toContain('The capital of Norway is Oslo.\n');
   expect(up.output).toMatch(/tokens\/s/);
-});
-
-test('a busy port ends with 78 and is named', async () => {
-  const taken = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => taken.once('listening', resolve));
-  const { port } = taken.address() as { port: number };
-  const up = trireme('up', '--listen', `127.0.0.1:${port}`);
-  expect(await up.exited).toMatchObject({ status: 78 });
-  expect(up.output).toMatch(new RegExp(`PORT_IN_USE: .*${port}`));
-  taken.close();
-});
-
-test.each([
-  [['up', '--etcd', 'http://127.0.0.1:1'], 78, /INVALID_CONFIG: .*need both/],
-  [
-    ['slice', '--model', 'models/demo', '--out', '/dev/null/x', '--ranks', '3'],
-    64,
-    /ILLEGAL_RANK_COUNT.*legal rank counts: 1, 2, 4$/m,
-  ],
-  [['slice', '--model', 'models/nowhere', '--out', 'nowhere/package', '--ranks', '1'], 66, /NOT_A_CHECKPOINT/],
-  [['generate', '--address', '127.0.0.1:1', '--prompt', 'x'], 69, /UNAVAILABLE/],
-  [['generate', '--n', 'two', '--prompt', 'x'], 64, /whole number/],
-  [['inspect', '.'], 66, /NOT_A_CHECKPOINT/],
-])('%j ends with status %i and one line that says why', async (flags, status, message) => {
-  const command = trireme(...flags);
-  expect(await command.exited).toMatchObject({ status });
-  expect(command.output).toMatch(message);
 });
 
 test('a group whose two ranks live in two processes answers as any other', async () => {
@@ -57,27 +29,95 @@ test('a group whose two ranks live in two processes answers as any other', async
   }
 });
 
-test('without etcd a process waits, says so, and ends with 69 when it was told not to wait longer', async () => {
-  const port = await freePort();
-  const up = trireme('up', '--etcd', `http://127.0.0.1:${port}`, '--nats', 'nats://127.0.0.1:1', '--wait', '2');
-  expect(await up.exited).toMatchObject({ status: 69 });
-  expect(up.output).toMatch(/waiting/);
-  expect(up.output).toMatch(/STORE_UNAVAILABLE: etcd at http/);
+describe('a running system refuses', () => {
+  let up: TestProcess;
+  let address: string;
+  beforeAll(async () => {
+    up = trireme('up', '--listen', '127.0.0.1:0', '--json');
+    const [, found = ''] = await up.waitForLine(/^\{"address":"([^"]+)"/m, 60_000);
+    address = found;
+  });
+  afterAll(() => up?.stop());
+
+  const tokens = (count: number): string => Array.from({ length: count }, (_, i) => i + 7).join(',');
+
+  test.each([
+    [
+      'more tokens than the context holds',
+      ['--tokens', tokens(2100)],
+      'PROMPT_TOO_LONG',
+      /has 2100 tokens.*may have 2048/,
+    ],
+    ['a text of more tokens', ['--prompt', 'word '.repeat(2100)], 'PROMPT_TOO_LONG', /shorten the prompt$/],
+    ['negative --max-tokens', ['--prompt', 'x', '--max-tokens', '-5'], 'INVALID_ARGUMENT', /whole number from 1/],
+    ['no tokens at all', ['--prompt', 'x', '--max-tokens', '0'], 'INVALID_ARGUMENT', /whole number from 1/],
+    ['more than a count holds', ['--prompt', 'x', '--max-tokens', '4294967296'], 'INVALID_ARGUMENT', /to 2147483647/],
+    [
+      'an unknown model',
+      ['--prompt', 'x', '--model', 'nope'],
+      'UNKNOWN_MODEL',
+      /"nope" is not served. served are: demo$/,
+    ],
+    [
+      'a token that there is not',
+      ['--tokens', '999999'],
+      'INVALID_ARGUMENT',
+      /999999 is outside the vocabulary of 2048/,
+    ],
+    ['what is no token', ['--tokens', '1,x'], 'INVALID_ARGUMENT', /"x" is not a token id/],
+    ['an empty prompt', ['--prompt', ''], 'INVALID_ARGUMENT', /the prompt is empty/],
+    ['no prompt', [], 'INVALID_ARGUMENT', /one of --prompt, --chat and --tokens/],
+    ['a top_p out of range', ['--prompt', 'x', '--top-p', '7'], 'INVALID_ARGUMENT', /top_p must be .* not 7/],
+    ['a temperature that is no number', ['--prompt', 'x', '--temperature', 'nan'], 'INVALID_ARGUMENT', /a number/],
+    ['an empty stop text', ['--prompt', 'x', '--stop', ''], 'INVALID_ARGUMENT', /stop must be/],
+  ] as const)('%s', async (_, flags, code, line) => {
+    const refused = await refusal(['generate', '--address', address, ...flags]);
+    expect(refused).toEqual({ code, status: 64, line: expect.stringMatching(line) });
+  });
+
+  test('nothing, when the request is good', async () => {
+    const good = trireme('generate', '--address', address, '--prompt', 'x', '--max-tokens', '1');
+    expect(await good.exited).toMatchObject({ status: 0 });
+  });
 });
 
-test('a process that refuses its settings ends the whole system, instead of being started again and again', async () => {
-  const taken = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => taken.once('listening', resolve));
-  const { port } = taken.address() as { port: number };
-  const [etcd, nats] = await Promise.all([startEtcd(), startNats()]);
-  try {
-    const servers = ['--processes', '--etcd', etcd.url, '--nats', nats.url];
-    const up = trireme('up', ...servers, '--listen', `127.0.0.1:${port}`);
-    expect(await up.exited).toMatchObject({ status: 78 });
-    expect(up.output).toMatch(new RegExp(`PORT_IN_USE: .*${port}`));
-    expect(up.output).toMatch(/INVALID_CONFIG: router cannot run/);
-  } finally {
-    taken.close();
-    await Promise.all([etcd.server.stop(), nats.server.stop()]);
-  }
+test.each([
+  [['up', '--etcd', 'http://127.0.0.1:1'], 'INVALID_CONFIG', 78, /need both. Give --etcd URL and --nats URL together/],
+  [['up', '--etcd', 'here', '--nats', 'there'], 'INVALID_ARGUMENT', 64, /--etcd.*Expected a URL such as http:/],
+  [['up', '--listen', 'nonsense'], 'INVALID_CONFIG', 78, /no address to listen on. write host:port/],
+  [['up', '--log-level', 'loud'], 'INVALID_ARGUMENT', 64, /Allowed choices are debug, info, warn, error/],
+  [['status', '--address', 'nonsense'], 'INVALID_ARGUMENT', 64, /Expected host:port/],
+  [
+    ['generate', '--address', '127.0.0.1:1', '--prompt', 'x'],
+    'UNAVAILABLE',
+    69,
+    /ECONNREFUSED.*see that a Trireme process/,
+  ],
+  [['models', '--address', '127.0.0.1:1'], 'UNAVAILABLE', 69, /no connection to 127.0.0.1:1/],
+  [['slice', '--model', 'models/demo'], 'INVALID_ARGUMENT', 64, /required option '--out <folder>' not specified/],
+  [['slice', '--modle', 'x', '--out', 'y', '--ranks', '1', '--model', 'z'], 'INVALID_ARGUMENT', 64, /--modle/],
+  [['sliec'], 'INVALID_ARGUMENT', 64, /Did you mean slice\?/],
+  [
+    ['slice', '--model', '/nowhere', '--out', 'x', '--ranks', '1'],
+    'NOT_A_CHECKPOINT',
+    66,
+    /no config.json. Name a folder/,
+  ],
+  [
+    ['slice', '--model', 'models/demo', '--out', '/nowhere/x', '--ranks', '3'],
+    'ILLEGAL_RANK_COUNT',
+    64,
+    /legal rank counts: 1, 2, 4$/,
+  ],
+  [['inspect', '.'], 'NOT_A_CHECKPOINT', 66, /neither a manifest.json nor a config.json. Name a folder/],
+  [['verify', '--model', 'models/demo', '--golden', '/nowhere'], 'INVALID_ARGUMENT', 64, /no such file. Name a file/],
+  [
+    ['verify', '--model', 'models/demo', '--golden', 'package.json'],
+    'INVALID_ARGUMENT',
+    64,
+    /is not a golden file: prompt/,
+  ],
+  [['verify', '--model', 'models/demo', '--golden', '/dev/zero'], 'INVALID_ARGUMENT', 64, /is no regular file/],
+] as const)('%j is refused with its code and status, in one line', async (flags, code, status, line) => {
+  expect(await refusal(flags)).toEqual({ code, status, line: expect.stringMatching(line) });
 });

@@ -5,7 +5,6 @@ import { expect } from 'vitest';
 import { scratchFolder } from '../numerics/demo-package.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
-export const commandLine = path.join(root, 'services', 'cli', 'main.ts');
 /** A refusal that has not come by then hangs. */
 const limitMs = 30_000;
 
@@ -22,14 +21,23 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
+/** For `prefix`: without the rights of root, which may read and write everything. */
+export const withoutPrivileges = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : [];
+
 /** The command line on the Node that runs this test. */
-export function run(flags: readonly string[], { prefix = [], cwd = root }: RunOptions = {}): Promise<Outcome> {
-  const [command = '', ...words] = [...prefix, process.execPath, commandLine, ...flags];
+export function run(flags: readonly string[], options?: RunOptions): Promise<Outcome> {
+  return runScript('services/cli/main.ts', flags, options);
+}
+
+/** `main` is relative to the checkout. */
+export function runScript(main: string, flags: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const { prefix = [], cwd = root } = options;
+  const [command = '', ...words] = [...prefix, process.execPath, path.join(root, main), ...flags];
   // Compiled once for all runs, which halves the time of each.
   const env = { ...process.env, NODE_COMPILE_CACHE: path.join(scratchFolder(), 'compiled') };
-  const options = { cwd, env, timeout: limitMs, killSignal: 'SIGKILL', maxBuffer: 16 << 20 } as const;
+  const limits = { timeout: limitMs, killSignal: 'SIGKILL', maxBuffer: 16 << 20 } as const;
   return new Promise((resolve) => {
-    execFile(command, words, options, (error, stdout, stderr) => {
+    execFile(command, words, { cwd, env, ...limits }, (error, stdout, stderr) => {
       const status = error ? (typeof error.code === 'number' ? error.code : null) : 0;
       resolve({ status, stdout, stderr });
     });
