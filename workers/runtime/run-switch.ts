@@ -3,7 +3,7 @@
  * that thread looks at it between nodes. It outlives the thread's runtime: release it after the thread has ended.
  */
 import { type Address, createEnvironment, loadOrtApi, type OrtApi } from './ort-api.ts';
-import { mapLargeBlocks } from './process-memory.ts';
+import { tuneAllocator } from './process-memory.ts';
 
 /**
  * By library, kept while the process lives: ONNX Runtime loses some hundred kilobytes whenever its last environment
@@ -20,7 +20,7 @@ export class RunSwitch {
   constructor(library?: string) {
     this.#api = loadOrtApi(library);
     if (!environments.has(this.#api)) {
-      mapLargeBlocks();
+      tuneAllocator();
       environments.set(this.#api, createEnvironment(this.#api));
     }
     this.address = this.#api.create('createRunOptions');
