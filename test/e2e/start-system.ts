@@ -8,6 +8,7 @@ import { startProcess, type TestProcess } from '../harness/process.ts';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const startLimitMs = 90_000;
+const portAttempts = 3;
 
 /** The command line, on the Node that runs this test. */
 export function trireme(...flags: readonly string[]): TestProcess {
@@ -29,20 +30,26 @@ export class TestSystem {
     this.#nats = nats;
   }
 
-  /** Resolves when every group is Ready. */
+  /** Resolves when every group is Ready. Another process may take the free port first: then with another port. */
   static async start(...flags: readonly string[]): Promise<TestSystem> {
+    for (let attempt = 1; ; attempt++) {
+      const system = await TestSystem.#launch(flags);
+      try {
+        await system.up.waitForLine(/^\{"address".*$/m, startLimitMs);
+        return system;
+      } catch (error) {
+        await system.stop();
+        if (attempt === portAttempts || !system.up.output.includes('PORT_IN_USE')) throw error;
+      }
+    }
+  }
+
+  static async #launch(flags: readonly string[]): Promise<TestSystem> {
     const [etcd, nats, port] = await Promise.all([startEtcd(), startNats(), freePort()]);
     const address = `127.0.0.1:${port}`;
     const servers = ['--processes', '--etcd', etcd.url, '--nats', nats.url, '--listen', address];
     const up = trireme('up', ...servers, '--json', ...flags);
-    const system = new TestSystem(address, up, etcd, nats);
-    try {
-      await up.waitForLine(/^\{"address".*$/m, startLimitMs);
-      return system;
-    } catch (error) {
-      await system.stop();
-      throw error;
-    }
+    return new TestSystem(address, up, etcd, nats);
   }
 
   /** Of the process with this name that was started last. */

@@ -22,10 +22,9 @@ test('64 streams at once are complete and equal to lone ones, and everything ret
   const together = await Promise.all(requests.map((request) => generate(system.client, request)));
   for (const [i, { tokens }] of together.entries()) expect(tokens).toHaveLength(requests[i]!.sampling!.maxTokens!);
   expect(new Set(together.map(({ group }) => group)).size).toBe(2);
-  for (const i of [0, 9, 18, 27, 36, 45, 54, 63]) {
-    const alone = await generate(system.client, requests[i]!);
-    expect([i, ...alone.tokens]).toEqual([i, ...together[i]!.tokens]);
-    expect(alone.text).toBe(together[i]!.text);
+  for (const [i, request] of requests.entries()) {
+    const { tokens, text } = await generate(system.client, request);
+    expect({ i, tokens, text }).toEqual({ i, tokens: together[i]!.tokens, text: together[i]!.text });
   }
   await eventually(async () => {
     const { groups, router } = await system.client.status();

@@ -81,6 +81,12 @@ async function runUp(flags: UpFlags, terminal: Terminal): Promise<void> {
   const log = createLogger(flags.logLevel);
   const lifecycle = new Lifecycle({ log, process, deadlineMs });
   const stopping = new AbortController();
+  let failure: unknown;
+  // Added first and so stopped last: processes that end after the failure have had their say before it is told.
+  const tell = async (): Promise<void> => {
+    if (failure !== undefined) reportError(failure, terminal, flags.json ?? false);
+  };
+  lifecycle.add({ name: 'report', stop: tell });
   const serving = serve(flags, { terminal, log, lifecycle, stopping });
   // What is half done is undone before the process ends: a package, for one.
   const stop = async (): Promise<void> => {
@@ -92,9 +98,9 @@ async function runUp(flags: UpFlags, terminal: Terminal): Promise<void> {
     const isDone = await serving;
     if (isDone) await lifecycle.shutDown();
   } catch (error) {
-    const isCancelled = error instanceof TriremeError && error.code === 'CANCELLED';
-    const status = isCancelled ? errorCodes.CANCELLED.exit : reportError(error, terminal, flags.json ?? false);
-    await lifecycle.shutDown(status);
+    const { code } = TriremeError.from(error);
+    if (code !== 'CANCELLED') failure = error;
+    await lifecycle.shutDown(errorCodes[code].exit);
   }
 }
 
