@@ -1,8 +1,9 @@
 /** One rank's thread as its team sees it: what it has said, whether it still runs, and the switch that ends its runs. */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { TriremeError } from '#platform/errors.ts';
 import { RunSwitch } from '../runtime/run-switch.ts';
 import type { RankMessage, RankThreadData } from './rank-messages.ts';
+import { keepRankThread, takeRankThread } from './rank-threads.ts';
 
 export interface RankEvents {
   onLoading(rank: number, opened: number, total: number): void;
@@ -19,7 +20,7 @@ export class RankHandle {
   readonly loaded: Promise<void>;
   /** The first step has run. As above. */
   readonly warm: Promise<void>;
-  /** The thread is gone. Never rejects. */
+  /** The thread is gone, or free for another rank. Never rejects. */
   readonly ended: Promise<void>;
   /** Why the rank failed, in its own words. */
   failure: TriremeError | undefined;
@@ -27,29 +28,23 @@ export class RankHandle {
   readonly #warm = Promise.withResolvers<void>();
   readonly #switch: RunSwitch;
   readonly #events: RankEvents;
-  #isFinished = false;
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #thread: Worker;
   #isGone = false;
 
   constructor(data: Omit<RankThreadData, 'runSwitch'>, events: RankEvents) {
     this.rank = data.rank;
     this.loaded = this.#loaded.promise;
     this.warm = this.#warm.promise;
+    this.ended = this.#ended.promise;
     this.#events = events;
     this.#switch = new RunSwitch(data.runtimeLibrary);
-    const workerData: RankThreadData = { ...data, runSwitch: this.#switch.address };
-    const worker = new Worker(new URL('./rank-thread.ts', import.meta.url), { workerData, name: `rank ${data.rank}` });
-    worker.on('message', (message: RankMessage) => this.#onMessage(message));
-    worker.on('error', (cause) => this.#fail(new TriremeError('RANK_FAILED', cause.message, { cause })));
-    this.ended = new Promise((resolve) => {
-      worker.on('exit', (status) => {
-        if (!this.#isFinished) {
-          this.#fail(new TriremeError('RANK_FAILED', `the thread of rank ${this.rank} exited with status ${status}`));
-        }
-        this.#isGone = true;
-        this.#switch.release();
-        resolve();
-      });
-    });
+    this.#thread = takeRankThread();
+    this.#thread.on('message', this.#onMessage);
+    this.#thread.on('error', this.#onError);
+    this.#thread.on('exit', this.#onExit);
+    const start: RankThreadData = { ...data, runSwitch: this.#switch.address };
+    this.#thread.postMessage(start);
   }
 
   get isGone(): boolean {
@@ -61,7 +56,7 @@ export class RankHandle {
     if (!this.#isGone) this.#switch.terminate();
   }
 
-  #onMessage(message: RankMessage): void {
+  readonly #onMessage = (message: RankMessage): void => {
     switch (message.kind) {
       case 'loading':
         return this.#events.onLoading(this.rank, message.opened, message.total);
@@ -72,13 +67,33 @@ export class RankHandle {
       case 'result':
         return this.#events.onResult(message.value);
       case 'finished':
-        this.#isFinished = true;
+        this.#leave();
+        keepRankThread(this.#thread);
         return this.#events.onFinished(this.rank);
       case 'failed': {
         const { code, message: text, remedy } = message;
         return this.#fail(new TriremeError(code, text, remedy === undefined ? {} : { remedy }));
       }
     }
+  };
+
+  readonly #onError = (cause: Error): void => {
+    this.#fail(new TriremeError('RANK_FAILED', cause.message, { cause }));
+  };
+
+  readonly #onExit = (status: number): void => {
+    this.#leave();
+    this.#fail(new TriremeError('RANK_FAILED', `the thread of rank ${this.rank} exited with status ${status}`));
+  };
+
+  /** The thread is no longer this rank's. */
+  #leave(): void {
+    this.#thread.off('message', this.#onMessage);
+    this.#thread.off('error', this.#onError);
+    this.#thread.off('exit', this.#onExit);
+    this.#isGone = true;
+    this.#switch.release();
+    this.#ended.resolve();
   }
 
   /** The first reason is the real one: what follows is the thread's end. */

@@ -3,13 +3,11 @@
  * computed: where a call is missing or refused, memory stays as the system gives it.
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import koffi from 'koffi';
 
-/** mallopt's M_MMAP_THRESHOLD and M_ARENA_MAX (malloc.h). */
+/** mallopt's M_MMAP_THRESHOLD (malloc.h). */
 const mmapThreshold = -3;
-const arenaMax = -8;
 const ownMappingBytes = 4 << 20;
 
 /** madvise's MADV_COLLAPSE (Linux 6.1). */
@@ -36,13 +34,10 @@ function cFunction(name: string, parameters: readonly string[]): CFunction | und
 /**
  * Gives every large block of memory a mapping of its own, now and always. Left alone glibc stops doing that once such blocks
  * have been freed; then caches that nobody has touched count as used, and what was unloaded stays with the process. Smaller
- * blocks come from the heap: what passes between the nodes of a long prompt must not be mapped anew at every node. And keeps
- * to few heaps: of eight a core, each would hold on to what the threads of an unloaded model left in it.
+ * blocks come from the heap: what passes between the nodes of a long prompt must not be mapped anew at every node.
  */
 export function tuneAllocator(): void {
-  const mallopt = cFunction('mallopt', ['int', 'int']);
-  mallopt?.(mmapThreshold, ownMappingBytes);
-  mallopt?.(arenaMax, availableParallelism() + 1);
+  cFunction('mallopt', ['int', 'int'])?.(mmapThreshold, ownMappingBytes);
 }
 
 /** Hands memory that native code has freed back to the system: glibc keeps it in the arenas of threads that are gone. */
