@@ -26,6 +26,12 @@ module.exports = {
       { path: '^(services|workers|proto/gen)/', pathNot: '^services/(tokenizer|platform)/' },
     ),
     never(
+      'replies-is-a-leaf',
+      'services/replies reads the text of replies, wherever it comes from; it needs the platform only.',
+      { path: room('services/replies'), pathNot: '[.]test[.]ts$' },
+      { path: '^(services|workers|proto/gen)/', pathNot: '^services/(replies|platform)/' },
+    ),
+    never(
       'hub-is-a-leaf',
       'services/hub brings models into the cache and knows nothing of what is in them; it needs the platform only.',
       { path: room('services/hub'), pathNot: '[.]test[.]ts$' },

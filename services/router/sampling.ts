@@ -1,7 +1,8 @@
 /** Sampling parameters: what a client left out is filled in, and everything is checked before it travels. */
 import { TriremeError } from '#platform/errors.ts';
+import type { JsonObject } from '#platform/json-object.ts';
 import type { SamplingParams } from '#proto/inference.ts';
-import { type JsonObject, malformed } from '#tokenizer/package-files.ts';
+import { malformed } from '#tokenizer/package-files.ts';
 
 /** What a model's generation_config.json sets. */
 export type SamplingDefaults = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty'>;

@@ -1,7 +1,7 @@
 /** A model's chat template: a conversation becomes the text of a prompt that the model's answer continues. */
 import { Template } from '@huggingface/jinja';
 import { TriremeError } from '#platform/errors.ts';
-import { isJsonObject, type JsonObject } from './package-files.ts';
+import { isJsonObject, type JsonObject, parseJson } from '#platform/json-object.ts';
 import { type CallForm, findCallForm, type Render, rendersTools } from './template-probe.ts';
 
 export interface ChatTurn {
@@ -107,11 +107,6 @@ export class ChatTemplate {
 
 /** What is no JSON object stays text: the model may have written it, and sees it again as it was. */
 function objectOf(json: string): JsonObject | string {
-  try {
-    const value: unknown = JSON.parse(json);
-    return isJsonObject(value) ? value : json;
-  } catch {
-    // Not JSON: the text it is.
-    return json;
-  }
+  const value = parseJson(json)?.value;
+  return isJsonObject(value) ? value : json;
 }

@@ -1,4 +1,5 @@
 /** Reads the `decoder` of a tokenizer.json into a chain of stages. */
+import { isJsonObject, type JsonObject } from '#platform/json-object.ts';
 import {
   byteFallback,
   byteLevel,
@@ -10,7 +11,6 @@ import {
   stripPieces,
   stripText,
 } from './decode-stages.ts';
-import { isJsonObject, type JsonObject } from './package-files.ts';
 
 const supported = 'ByteLevel, ByteFallback, Fuse, Metaspace, Replace, Sequence, Strip';
 

@@ -1,10 +1,9 @@
 /** Reads the small JSON and text files that travel with a package's weights. */
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
+import { isJsonObject, type JsonObject } from '#platform/json-object.ts';
 import { readPlainFile } from '#platform/plain-file.ts';
 import { decodeUtf8 } from '#platform/strict-json.ts';
-
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** undefined when the file does not exist. Errors: INVALID_CHECKPOINT when it is no UTF-8, IO_ERROR. */
 export async function readPackageText(folder: string, name: string): Promise<string | undefined> {
@@ -30,10 +29,6 @@ export async function readPackageJson(folder: string, name: string): Promise<Jso
   }
   if (!isJsonObject(value)) throw malformed(file, 'it does not hold a JSON object');
   return value;
-}
-
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 export function malformed(file: string, reason: string, cause?: unknown): TriremeError {

@@ -1,6 +1,6 @@
 /** Which template of a checkpoint serves a conversation: it may have one for those with tools beside the usual one. */
+import { isJsonObject, type JsonObject } from '#platform/json-object.ts';
 import { ChatTemplate, type Conversation, type NamedTokens } from './chat-template.ts';
-import { isJsonObject, type JsonObject } from './package-files.ts';
 
 /** Sources as the checkpoint has them. */
 export interface TemplateSources {

@@ -2,7 +2,7 @@
  * Finds out by trial what a chat template expects. Templates agree on the spelling of a plain message; on calls of tools
  * they do not, and no field of a checkpoint says which way a template goes.
  */
-import type { JsonObject } from './package-files.ts';
+import type { JsonObject } from '#platform/json-object.ts';
 
 /** Renders messages as a template sees them; what it throws is the template's own complaint. */
 export type Render = (messages: readonly JsonObject[], more: JsonObject) => string;

@@ -10,11 +10,12 @@
 import path from 'node:path';
 import { Tokenizer as Encoder } from '@huggingface/tokenizers';
 import { TriremeError } from '#platform/errors.ts';
+import { isJsonObject, type JsonObject } from '#platform/json-object.ts';
 import type { Conversation, NamedTokens } from './chat-template.ts';
 import type { StageMaker } from './decode-stages.ts';
 import { compileDecoder } from './decoder.ts';
 import { createDetokenizer, type Detokenizer, type TokenPiece } from './detokenizer.ts';
-import { isJsonObject, type JsonObject, malformed, readPackageJson, readPackageText } from './package-files.ts';
+import { malformed, readPackageJson, readPackageText } from './package-files.ts';
 import { TemplateChoice, type TemplateSources, templatesOfConfig } from './template-choice.ts';
 import { findTurnEnd } from './template-probe.ts';
 
