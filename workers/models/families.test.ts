@@ -38,20 +38,21 @@ describe('reading a config', () => {
 
   it('reads the scaling of Llama 3 and linear scaling', () => {
     const { config } = readGolden('llama');
-    expect(readModelSpec(config).attention.rotary).toEqual({
+    expect(readModelSpec(config).rotary).toEqual({
       theta: 100,
       dims: 8,
+      pairs: 'halves',
       scaling: { kind: 'llama3', factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: 32 },
     });
     const linear = { ...config, rope_parameters: { rope_type: 'linear', rope_theta: 500, factor: 2.5 } };
-    expect(readModelSpec(linear).attention.rotary.scaling).toEqual({ kind: 'linear', factor: 2.5 });
+    expect(readModelSpec(linear).rotary.scaling).toEqual({ kind: 'linear', factor: 2.5 });
   });
 
   it('takes head_dim from the config where it is not hidden_size / heads', () => {
-    expect(readModelSpec(readGolden('qwen3_moe').config).attention).toMatchObject({
+    expect(readModelSpec(readGolden('qwen3_moe').config).layers[0]!.attention).toMatchObject({
       heads: 8,
       headDim: 16,
-      headNorm: true,
+      norm: 'before-rotation',
     });
   });
 

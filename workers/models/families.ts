@@ -1,9 +1,9 @@
 /** The one table from model_type to family. A new family is a new row. */
 import { TriremeError } from '#platform/errors.ts';
 import { ConfigReader } from './config-reader.ts';
+import { llama } from './families/llama.ts';
+import { qwen3Moe } from './families/qwen3-moe.ts';
 import type { Family } from './family.ts';
-import { llama } from './llama.ts';
-import { qwen3Moe } from './qwen3-moe.ts';
 import type { ModelSpec } from './spec.ts';
 
 const families = new Map<string, Family>([
@@ -27,5 +27,5 @@ export function readModelSpec(config: unknown): ModelSpec {
   const reader = ConfigReader.over(config);
   const modelType = reader.text('model_type');
   if (modelType === undefined) throw reader.missing('model_type');
-  return { family: modelType, ...familyOf(modelType).readSpec(reader) };
+  return { family: modelType, ...familyOf(modelType)(reader) };
 }

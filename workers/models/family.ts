@@ -1,12 +1,8 @@
 /**
- * What a family of models is to the rest: a reader of its config.json and the names of its tensors. It contains no
- * sharding arithmetic (shard.ts) and no bytes (the slicer).
+ * What a family of models is to the rest: a reader of its config.json. It contains no sharding arithmetic (shard.ts), no names
+ * of tensors (tensor-names.ts) and no bytes (the slicer).
  */
 import type { ConfigReader } from './config-reader.ts';
 import type { ModelSpec } from './spec.ts';
-import type { TensorNames } from './tensor-names.ts';
 
-export interface Family {
-  readonly readSpec: (config: ConfigReader) => Omit<ModelSpec, 'family'>;
-  readonly tensors: TensorNames;
-}
+export type Family = (config: ConfigReader) => Omit<ModelSpec, 'family'>;

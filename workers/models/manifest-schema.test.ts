@@ -13,16 +13,15 @@ function example(): Manifest {
     tool: { name: 'trireme', version: '0.1.0' },
     spec: readModelSpec(JSON.parse(readFileSync(file, 'utf8')).config),
     weights: 'int4',
+    experts: 'sliced',
     provenance: { source: 'ORG/tiny', revision: null, licence: 'mit', quantisation: 'int4', inputs: [] },
     files: [digest],
     shards: [
       {
         rank: 0,
-        heads: 8,
-        kvHeads: 2,
-        vocabulary: { first: 0, count: 512, padded: 512 },
         weightBytes: 128,
         pieces: { embed: { offset: 0, bytes: 10 } },
+        vectors: { 'layer.0.sinks': { offset: 0, count: 8 } },
       },
     ],
     endTokens: [2],
@@ -45,11 +44,13 @@ describe('parsing a manifest', () => {
   });
 
   it.each([
-    ['format', 2],
+    ['format', 1],
     ['weights', 'int3'],
     ['spec.hiddenSize', 0],
     ['spec.layers', []],
-    ['spec.attention.rotary.scaling.kind', 'yarn'],
+    ['spec.rotary.scaling.kind', 'yarn'],
+    ['spec.layers.0.attention.kind', 'linear'],
+    ['experts', 'cut'],
     ['shards', []],
     ['shards.0.pieces.embed.offset', -1],
     ['files.0.sha256', 'abc'],
@@ -64,7 +65,7 @@ describe('parsing a manifest', () => {
   });
 
   it('names the field that is wrong', () => {
-    expect(() => parseManifest(changed('shards.0.kvHeads', 'two'))).toThrow(/shards[.]0[.]kvHeads/);
+    expect(() => parseManifest(changed('shards.0.weightBytes', 'two'))).toThrow(/shards[.]0[.]weightBytes/);
   });
 
   it('refuses shards out of order', () => {

@@ -18,9 +18,12 @@ const fileDigest = z.strictObject({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
+const pairs = z.enum(['halves', 'neighbours']);
+
 const rotary = z.strictObject({
   theta: positive,
   dims: size.multipleOf(2),
+  pairs,
   scaling: z.discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('none') }),
     z.strictObject({ kind: z.literal('linear'), factor: positive }),
@@ -31,8 +34,56 @@ const rotary = z.strictObject({
       highFrequencyFactor: positive,
       originalContext: size,
     }),
+    z.strictObject({
+      kind: z.literal('yarn'),
+      factor: positive,
+      betaFast: positive,
+      betaSlow: positive,
+      originalContext: size,
+      truncate: z.boolean(),
+      attentionFactor: positive,
+    }),
   ]),
 });
+
+const attention = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('grouped'),
+    heads: size,
+    kvHeads: size,
+    headDim: size,
+    norm: z.enum(['none', 'before-rotation', 'after-rotation', 'whole']),
+    inputBias: z.boolean(),
+    outputBias: z.boolean(),
+    window: size.nullable(),
+    sinks: z.boolean(),
+    gated: z.boolean(),
+  }),
+  z.strictObject({
+    kind: z.literal('latent'),
+    heads: size,
+    queryRank: size.nullable(),
+    latent: size,
+    plainDim: size,
+    valueDim: size,
+    latentNormEpsilon: positive,
+    scoreScale: positive,
+    indexer: z
+      .discriminatedUnion('kind', [
+        z.strictObject({ kind: z.literal('own'), heads: size, dim: size, chosen: size, pairs }),
+        z.strictObject({ kind: z.literal('shared') }),
+      ])
+      .nullable(),
+  }),
+  z.strictObject({
+    kind: z.literal('delta'),
+    keyHeads: size,
+    valueHeads: size,
+    keyDim: size,
+    valueDim: size,
+    kernel: size,
+  }),
+]);
 
 const mlp = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('dense'), width: size, bias: z.boolean() }),
@@ -41,7 +92,20 @@ const mlp = z.discriminatedUnion('kind', [
     experts: size,
     chosen: size,
     width: size,
-    routing: z.strictObject({ score: z.literal('softmax'), normalise: z.boolean() }),
+    bias: z.boolean(),
+    activation: z.discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('silu') }),
+      z.strictObject({ kind: z.literal('clamped'), alpha: positive, limit: positive }),
+    ]),
+    shared: z.strictObject({ width: size, gated: z.boolean() }).nullable(),
+    routing: z.strictObject({
+      score: z.enum(['softmax', 'sigmoid']),
+      bias: z.boolean(),
+      correction: z.boolean(),
+      groups: z.strictObject({ count: size, chosen: size, by: z.enum(['best', 'best-two']) }).nullable(),
+      normalise: z.boolean(),
+      scale: positive,
+    }),
   }),
 ]);
 
@@ -51,26 +115,17 @@ const spec = z.strictObject({
   hiddenSize: size,
   contextLength: size,
   normEpsilon: positive,
+  normsAddOne: z.boolean(),
   tiedEmbeddings: z.boolean(),
-  attention: z.strictObject({
-    heads: size,
-    kvHeads: size,
-    headDim: size,
-    headNorm: z.boolean(),
-    inputBias: z.boolean(),
-    outputBias: z.boolean(),
-    rotary,
-  }),
-  layers: z.array(z.strictObject({ mlp })).min(1),
+  rotary,
+  layers: z.array(z.strictObject({ attention, mlp })).min(1),
 });
 
 const shard = z.strictObject({
   rank: count,
-  heads: size,
-  kvHeads: size,
-  vocabulary: z.strictObject({ first: count, count, padded: size }),
   weightBytes: count,
   pieces: z.record(z.string(), z.strictObject({ offset: count, bytes: size })),
+  vectors: z.record(z.string(), z.strictObject({ offset: count, count: size })),
 });
 
 const manifest = z.strictObject({
@@ -79,6 +134,7 @@ const manifest = z.strictObject({
   tool: z.strictObject({ name: z.literal('trireme'), version: z.string() }),
   spec,
   weights: z.enum(['native', 'fp32', 'int8', 'int4']),
+  experts: z.enum(['sliced', 'spread']),
   provenance: z.strictObject({
     source: z.string(),
     revision: z.string().nullable(),

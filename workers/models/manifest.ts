@@ -7,9 +7,10 @@
  *   rank-<r>/graphs.bin     ONNX models, one after the other, at the offsets of `pieces`
  *   rank-<r>/weights.bin    external data of those models (location "weights.bin"), aligned for mmap
  */
+import type { ExpertSplit } from './shard.ts';
 import type { ModelSpec } from './spec.ts';
 
-export const manifestFormat = 1;
+export const manifestFormat = 2;
 
 export type WeightFormat = 'native' | 'fp32' | 'int8' | 'int4';
 
@@ -19,6 +20,7 @@ export interface Manifest {
   readonly tool: { readonly name: 'trireme'; readonly version: string };
   readonly spec: ModelSpec;
   readonly weights: WeightFormat;
+  readonly experts: ExpertSplit;
   readonly provenance: Provenance;
   /** Everything in the package but the manifest itself, by relative path. */
   readonly files: readonly FileDigest[];
@@ -46,12 +48,10 @@ export interface Provenance {
 
 export interface ShardManifest {
   readonly rank: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  /** Rows of embedding and output projection held here: vocabulary ids first .. first+count-1, then padding. */
-  readonly vocabulary: { readonly first: number; readonly count: number; readonly padded: number };
   readonly weightBytes: number;
   readonly pieces: Readonly<Record<string, PieceLocation>>;
+  /** What the rank itself reads from weights.bin, by vectorNames. */
+  readonly vectors: Readonly<Record<string, VectorLocation>>;
 }
 
 /** Where in graphs.bin a piece's ONNX model lies. */
@@ -60,32 +60,61 @@ export interface PieceLocation {
   readonly bytes: number;
 }
 
+/** `count` float32 values in weights.bin. */
+export interface VectorLocation {
+  readonly offset: number;
+  readonly count: number;
+}
+
 /**
- * Names of the pieces of a rank and what they compute. All tensors are float32 unless said; n = rows of the step.
- * `delta` is the all-reduced partial of the piece before: the residual stream is x + delta, so no piece runs only to add.
+ * Names of the pieces of a rank and what they compute. All tensors are float32 unless said; n = rows of the step, heads and
+ * widths are the rank's. `delta` is the all-reduced partial of the piece before: the residual stream is x + delta, so no
+ * piece runs only to add.
  *
  *   embed                   ids i64 [n] (local rows, 0 .. padded-1)                    -> x [n, hidden]
- *   layer.L.attention-in    x, delta (not for L = 0), cos, sin [n, dims/2], positions i64 [1, n] = 0 .. n-1 (rows of cos)
- *                           -> residual [n, hidden] (not for L = 0), q [n, heads*headDim], k, v [n, kvHeads*headDim]
- *   layer.L.attention-out   context [n, heads*headDim]                                 -> partial [n, hidden]
+ *   layer.L.attention-in    x, delta (not for L = 0), and what the layer's attention needs, below
+ *                           -> residual [n, hidden] (not for L = 0), and what it yields
+ *   layer.L.attention-out   context [n, width], gate (where attention-in yields one)   -> partial [n, hidden]
  *   layer.L.mlp             x, delta -> residual, partial [n, hidden]                  dense layers
- *   layer.L.router          x, delta -> residual, hidden [n, hidden], scores [n, experts]   layers with experts; scores are logits
+ *   layer.L.router          x, delta -> residual, hidden [n, hidden], scores [n, experts], shared [n, hidden] (where there is a
+ *                           shared expert; partial over ranks)                         layers with experts; scores are logits
  *   layer.L.expert.E        hidden [m, hidden]                                         -> out [m, hidden]   partial over ranks
  *   head                    x, delta [n, hidden]                                       -> logits [n, padded]
  *
+ * Attention-in by kind of attention; cos, sin [n, dims/2], positions i64 [1, n] = 0 .. n-1 (rows of cos):
+ *
+ *   grouped   cos, sin, positions -> q [n, heads*headDim], k, v [n, kvHeads*headDim], gate [n, heads*headDim] where gated
+ *   grouped, queries and keys normalised whole, on several ranks, in two pieces:
+ *             -> q, k, v, squares [n, 2] (sums over this rank's part of q and of k)
+ *     layer.L.attention-norm  q, k, squares (all-reduced), cos, sin, positions -> q_rotated, k_rotated, as q and k
+ *   latent    cos, sin, positions -> q [n, heads*(latent+dims)] (times W_k of kv_b, then rotated), k [n, latent+dims]
+ *             with an indexer of its own also index_q [n, indexHeads*dim], index_k [n, dim], index_weights [n, indexHeads]
+ *   delta     -> mixed [n, (2*keyDim*keyHeads + valueDim*valueHeads)], rate, decay [n, valueHeads], gate [n, valueDim*valueHeads]
+ *     layer.L.delta           mixed, rate, decay, convolution [1, channels, kernel-1], state [1, valueHeads, keyDim, valueDim]
+ *                             -> context, next_convolution, next_state; for the rows of one sequence
+ *
  * Where the group has one rank, nothing lies between attention-out and what follows, so the two are one piece:
- *   layer.L.attention-out-mlp      context, x -> residual, partial
- *   layer.L.attention-out-router   context, x -> residual, hidden, scores
+ *   layer.L.attention-out-mlp      context, gate, x -> residual, partial
+ *   layer.L.attention-out-router   context, gate, x -> residual, hidden, scores, shared
  * (x is the residual stream before attention's output is added).
  */
 export const pieceNames = {
   embed: 'embed',
   head: 'head',
   attentionIn: (layer: number) => `layer.${layer}.attention-in`,
+  attentionNorm: (layer: number) => `layer.${layer}.attention-norm`,
+  delta: (layer: number) => `layer.${layer}.delta`,
   attentionOut: (layer: number) => `layer.${layer}.attention-out`,
   mlp: (layer: number) => `layer.${layer}.mlp`,
   router: (layer: number) => `layer.${layer}.router`,
   attentionOutMlp: (layer: number) => `layer.${layer}.attention-out-mlp`,
   attentionOutRouter: (layer: number) => `layer.${layer}.attention-out-router`,
   expert: (layer: number, expert: number) => `layer.${layer}.expert.${expert}`,
+} as const;
+
+export const vectorNames = {
+  /** Logits of the attention sinks [heads]. */
+  sinks: (layer: number) => `layer.${layer}.sinks`,
+  /** What is added to the scores of experts for choosing [experts]. */
+  correction: (layer: number) => `layer.${layer}.correction`,
 } as const;

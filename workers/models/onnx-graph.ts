@@ -23,7 +23,14 @@ export interface ExternalRange {
   readonly length: number;
 }
 
-const microsoftOperators = new Set(['FusedMatMul', 'MatMulNBits', 'QuickGelu', 'RotaryEmbedding']);
+const microsoftOperators = new Set([
+  'CausalConvWithState',
+  'FusedMatMul',
+  'LinearAttention',
+  'MatMulNBits',
+  'QuickGelu',
+  'RotaryEmbedding',
+]);
 
 function encodeAttribute(name: string, value: Attribute): AttributeProto {
   const empty = { name, f: undefined, i: undefined, s: undefined, floats: [], ints: [] };
@@ -104,6 +111,11 @@ export class OnnxGraph {
     return name;
   }
 
+  /** A float32 constant without dimensions. */
+  scalar(name: string, value: number): string {
+    return this.f32(name, [value], []);
+  }
+
   /** Adds a node with one output and returns that output's name. An empty input name means: left out. */
   node(
     operator: string,
@@ -131,6 +143,13 @@ export class OnnxGraph {
       attribute: Object.entries(attributes).map(([key, value]) => encodeAttribute(key, value)),
       domain: microsoftOperators.has(operator) ? 'com.microsoft' : '',
     });
+  }
+
+  /** x in parts along an axis, of these sizes. */
+  split(x: string, axis: number, sizes: readonly number[]): readonly string[] {
+    const outputs = sizes.map((_, i) => `${x}_part${i}`);
+    this.nodes('Split', [x, this.i64(`${x}_sizes`, sizes)], { axis }, outputs);
+    return outputs;
   }
 
   encode(): Uint8Array {

@@ -1,10 +1,13 @@
 /** Which graph pieces a rank holds, in the order a step runs them. What each computes is said in manifest.ts. */
 import { pieceNames } from './manifest.ts';
-import type { DenseSpec, ExpertsSpec, ModelSpec } from './spec.ts';
+import { expertRange, type RankShard } from './shard.ts';
+import type { AttentionSpec, DeltaSpec, DenseSpec, ExpertsSpec, GroupedSpec, ModelSpec } from './spec.ts';
 
 export type Piece =
   | { readonly kind: 'embed' }
-  | { readonly kind: 'attention-in'; readonly layer: number }
+  | { readonly kind: 'attention-in'; readonly layer: number; readonly attention: AttentionSpec }
+  | { readonly kind: 'attention-norm'; readonly layer: number; readonly attention: GroupedSpec }
+  | { readonly kind: 'delta'; readonly layer: number; readonly attention: DeltaSpec }
   | { readonly kind: 'attention-out'; readonly layer: number }
   /** `joined`: attention-out lies in front of it, in the same graph. */
   | { readonly kind: 'mlp'; readonly layer: number; readonly joined: boolean; readonly mlp: DenseSpec }
@@ -12,18 +15,36 @@ export type Piece =
   | { readonly kind: 'expert'; readonly layer: number; readonly expert: number; readonly mlp: ExpertsSpec }
   | { readonly kind: 'head' };
 
-export function piecesOf(spec: ModelSpec, ranks: number): readonly Piece[] {
-  const joined = ranks === 1;
-  const layers = spec.layers.flatMap(({ mlp }, layer): Piece[] => [
-    { kind: 'attention-in', layer },
+/** Queries and keys are normalised by sums over all ranks, which meet for it. */
+export function normsAcrossRanks(attention: AttentionSpec, ranks: number): boolean {
+  return attention.kind === 'grouped' && attention.norm === 'whole' && ranks > 1;
+}
+
+export function piecesOf(spec: ModelSpec, shard: RankShard): readonly Piece[] {
+  const joined = shard.ranks === 1;
+  const layers = spec.layers.flatMap(({ attention, mlp }, layer): Piece[] => [
+    ...attentionPieces(attention, layer, shard.ranks),
     ...(joined ? [] : [{ kind: 'attention-out', layer } as const]),
-    ...(mlp.kind === 'dense' ? [{ kind: 'mlp', layer, joined, mlp } as const] : expertPieces(mlp, layer, joined)),
+    ...(mlp.kind === 'dense'
+      ? [{ kind: 'mlp', layer, joined, mlp } as const]
+      : expertPieces(mlp, layer, joined, shard)),
   ]);
   return [{ kind: 'embed' }, ...layers, { kind: 'head' }];
 }
 
-function expertPieces(mlp: ExpertsSpec, layer: number, joined: boolean): Piece[] {
-  const experts = Array.from({ length: mlp.experts }, (_, expert): Piece => ({ kind: 'expert', layer, expert, mlp }));
+function attentionPieces(attention: AttentionSpec, layer: number, ranks: number): Piece[] {
+  return [
+    { kind: 'attention-in', layer, attention },
+    ...(attention.kind === 'grouped' && normsAcrossRanks(attention, ranks)
+      ? [{ kind: 'attention-norm', layer, attention } as const]
+      : []),
+    ...(attention.kind === 'delta' ? [{ kind: 'delta', layer, attention } as const] : []),
+  ];
+}
+
+function expertPieces(mlp: ExpertsSpec, layer: number, joined: boolean, shard: RankShard): Piece[] {
+  const { first, count } = expertRange(mlp, shard);
+  const experts = Array.from({ length: count }, (_, i): Piece => ({ kind: 'expert', layer, expert: first + i, mlp }));
   return [{ kind: 'router', layer, joined, mlp }, ...experts];
 }
 
@@ -33,6 +54,10 @@ export function pieceName(piece: Piece): string {
       return pieceNames.embed;
     case 'attention-in':
       return pieceNames.attentionIn(piece.layer);
+    case 'attention-norm':
+      return pieceNames.attentionNorm(piece.layer);
+    case 'delta':
+      return pieceNames.delta(piece.layer);
     case 'attention-out':
       return pieceNames.attentionOut(piece.layer);
     case 'mlp':

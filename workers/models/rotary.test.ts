@@ -5,7 +5,7 @@ import type { RotaryScaling } from './spec.ts';
 function angles(position: number, scaling: RotaryScaling, theta = 10_000, dims = 8): number[] {
   const cos = new Float32Array(2 + dims / 2);
   const sin = new Float32Array(2 + dims / 2);
-  new RotaryTable({ theta, dims, scaling }).fill(position, cos, sin, 2);
+  new RotaryTable({ theta, dims, pairs: 'halves', scaling }).fill(position, cos, sin, 2);
   expect([...cos.subarray(0, 2), ...sin.subarray(0, 2)], 'what lies before the offset is untouched').toEqual([
     0, 0, 0, 0,
   ]);
@@ -49,5 +49,31 @@ describe('the rotary table', () => {
     expect(scaled[1]).toBeCloseTo(plain[1]! * (kept + (1 - kept) / 4), 7);
     expect(scaled[2]).toBeCloseTo(plain[2]! / 4, 7);
     expect(scaled[3]).toBeCloseTo(plain[3]! / 4, 7);
+  });
+
+  it('stretches by a ramp over the dimensions, as YaRN does, and scales what it turns by', () => {
+    const scaling = {
+      kind: 'yarn',
+      factor: 4,
+      betaFast: 32,
+      betaSlow: 1,
+      originalContext: 4096,
+      truncate: true,
+      attentionFactor: 1.25,
+    } as const;
+    const ends = [32, 1].map((turns) => (64 * Math.log(4096 / (turns * 2 * Math.PI))) / (2 * Math.log(10_000)));
+    const [low, high] = [Math.floor(ends[0]!), Math.ceil(ends[1]!)];
+    expect([low, high]).toEqual([10, 23]);
+    const plain = angles(1, { kind: 'none' }, 10_000, 64);
+    for (const [i, angle] of angles(1, scaling, 10_000, 64).entries()) {
+      const stretched = Math.min(Math.max((i - low) / (high - low), 0), 1);
+      expect(angle).toBeCloseTo(plain[i]! * (1 - stretched + stretched / 4), 6);
+    }
+    const [cos, sin] = [new Float32Array(32), new Float32Array(32)];
+    new RotaryTable({ theta: 10_000, dims: 64, pairs: 'halves', scaling }).fill(7, cos, sin, 0);
+    for (let i = 0; i < 32; i++) expect(Math.hypot(cos[i]!, sin[i]!)).toBeCloseTo(1.25, 6);
+    // gpt-oss: no rounding of the ends.
+    const [exact] = [angles(1, { ...scaling, truncate: false }, 10_000, 64)];
+    expect(exact[11]).not.toBe(angles(1, scaling, 10_000, 64)[11]);
   });
 });

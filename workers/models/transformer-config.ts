@@ -3,7 +3,7 @@
  * of transformers 4 (rope_theta, rope_scaling) and 5 (rope_parameters).
  */
 import type { ConfigReader } from './config-reader.ts';
-import type { AttentionSpec, ModelSpec, RotaryScaling, RotarySpec } from './spec.ts';
+import type { GroupedSpec, ModelSpec, RotaryScaling, RotarySpec } from './spec.ts';
 
 const defaultTheta = 10_000;
 
@@ -23,34 +23,54 @@ export function refuseUnsupported(config: ConfigReader): void {
   if (odd) throw config.unsupported('layer_types', odd, 'full_attention');
 }
 
-export function readAttention(config: ConfigReader, options: { headNorm: boolean }): AttentionSpec {
+/** Grouped attention with a bias on every projection where attention_bias says so. */
+export function readGrouped(config: ConfigReader, options: Pick<GroupedSpec, 'norm'>): GroupedSpec {
   const heads = config.size('num_attention_heads');
   const kvHeads = config.size('num_key_value_heads', heads);
   if (heads % kvHeads !== 0) throw config.odd('num_key_value_heads', kvHeads, `a divisor of ${heads} query heads`);
+  const bias = config.flag('attention_bias', false);
+  return {
+    kind: 'grouped',
+    heads,
+    kvHeads,
+    headDim: readHeadDim(config, heads),
+    ...options,
+    inputBias: bias,
+    outputBias: bias,
+    window: null,
+    sinks: false,
+    gated: false,
+  };
+}
+
+function readHeadDim(config: ConfigReader, heads: number): number {
   const hidden = config.size('hidden_size');
   if (!config.has('head_dim') && hidden % heads !== 0) {
     throw config.odd('num_attention_heads', heads, `a divisor of hidden_size ${hidden}, as head_dim is absent`);
   }
   const headDim = config.size('head_dim', hidden / heads);
   if (headDim % 2 !== 0) throw config.odd('head_dim', headDim, 'an even number');
-  const bias = config.flag('attention_bias', false);
-  const rotary = readRotary(config, headDim);
-  return { heads, kvHeads, headDim, headNorm: options.headNorm, inputBias: bias, outputBias: bias, rotary };
+  return headDim;
 }
 
 export function readSizes(
   config: ConfigReader,
-): Pick<ModelSpec, 'vocabularySize' | 'hiddenSize' | 'contextLength' | 'normEpsilon' | 'tiedEmbeddings'> {
+): Pick<
+  ModelSpec,
+  'vocabularySize' | 'hiddenSize' | 'contextLength' | 'normEpsilon' | 'normsAddOne' | 'tiedEmbeddings'
+> {
   return {
     vocabularySize: config.size('vocab_size'),
     hiddenSize: config.size('hidden_size'),
     contextLength: config.size('max_position_embeddings'),
     normEpsilon: config.positive('rms_norm_eps', 1e-6),
+    normsAddOne: false,
     tiedEmbeddings: config.flag('tie_word_embeddings', false),
   };
 }
 
-function readRotary(config: ConfigReader, headDim: number): RotarySpec {
+/** Of heads that are rotated whole. */
+export function readRotary(config: ConfigReader, headDim: number): RotarySpec {
   const parameters = config.section('rope_parameters');
   const scaling = parameters ?? config.section('rope_scaling');
   for (const reader of [config, parameters]) {
@@ -61,7 +81,12 @@ function readRotary(config: ConfigReader, headDim: number): RotarySpec {
   // transformers 5 always writes it; without it the section has another form, per layer type for one.
   if (parameters && !holder.has('rope_theta')) throw parameters.missing('rope_theta');
   const theta = holder.positive('rope_theta', defaultTheta);
-  return { theta, dims: headDim, scaling: scaling ? readScaling(scaling, config) : { kind: 'none' } };
+  return {
+    theta,
+    dims: headDim,
+    pairs: 'halves',
+    scaling: scaling ? readScaling(scaling, config) : { kind: 'none' },
+  };
 }
 
 function readScaling(scaling: ConfigReader, config: ConfigReader): RotaryScaling {

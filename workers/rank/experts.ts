@@ -3,13 +3,22 @@
  * added to the rows they came from. Experts go in ascending order, so a row's sum has one order of additions whatever
  * rows are beside it.
  */
+import type { ExpertChoice } from '../models/routing.ts';
+import { expertRange, type RankShard } from '../models/shard.ts';
+import type { ExpertsSpec } from '../models/spec.ts';
 import type { Io, Runtime, Session } from '../runtime/runtime.ts';
 import { Rows } from './step-tensors.ts';
 
-/** Both are [rows, chosen], and may be longer; a row's experts ascend. */
-export interface ExpertChoice {
-  readonly experts: Int32Array;
-  readonly weights: Float32Array;
+/** The sessions of a layer's experts, by expert; undefined where another rank has it. */
+export function openExperts(
+  mlp: ExpertsSpec,
+  shard: RankShard,
+  open: (expert: number) => Session,
+): readonly (Session | undefined)[] {
+  const { first, count } = expertRange(mlp, shard);
+  return Array.from({ length: mlp.experts }, (_, expert) =>
+    expert >= first && expert < first + count ? open(expert) : undefined,
+  );
 }
 
 export class ExpertRunner {
@@ -32,21 +41,21 @@ export class ExpertRunner {
     this.#pairWeights = new Float32Array(options.maxRows * options.chosen);
   }
 
-  /** sum[row] = weighted sum of the row's experts over hidden[row]; both [rows, hidden]. */
-  run(
-    sessions: readonly Session[],
+  /** sum[row] += weighted sum of the row's experts over hidden[row], of those experts that are here; both [rows, hidden]. */
+  addTo(
+    sum: Float32Array,
+    sessions: readonly (Session | undefined)[],
     hidden: Rows,
     rows: number,
     choice: ExpertChoice,
     chosen: number,
-    sum: Float32Array,
   ): void {
-    sum.fill(0, 0, rows * this.#width);
     this.#sort(rows * chosen, chosen, sessions.length, choice);
     for (let expert = 0; expert < sessions.length; expert++) {
       const start = this.#starts[expert]!;
       const count = this.#starts[expert + 1]! - start;
-      if (count > 0) this.#runExpert(sessions[expert]!, start, count, hidden, sum);
+      const session = sessions[expert];
+      if (count > 0 && session) this.#runExpert(session, start, count, hidden, sum);
     }
   }
 

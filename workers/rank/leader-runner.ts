@@ -1,7 +1,8 @@
 /** Steps of a whole group, seen from rank 0: tells the other ranks the plan, runs this rank's part, gathers the logits. */
 import type { Collective } from '../collectives/collective.ts';
 import type { ChunkLogits, ModelRunner, StepPlan } from '../engine/step.ts';
-import type { Manifest, ShardManifest } from '../models/manifest.ts';
+import type { Manifest } from '../models/manifest.ts';
+import { type RankShard, shardOf } from '../models/shard.ts';
 import type { RankModel } from './rank-model.ts';
 import { decodeStep, encodeStep, encodeStop } from './step-message.ts';
 import { decodeShards, encodeShard, readAlone, wantedRows } from './vocabulary-gather.ts';
@@ -11,14 +12,16 @@ export class LeaderRunner implements ModelRunner {
   readonly contextLength: number;
   readonly #model: RankModel;
   readonly #collective: Collective;
-  readonly #vocabularies: readonly ShardManifest['vocabulary'][];
+  readonly #vocabularies: readonly RankShard['vocabulary'][];
 
   constructor(model: RankModel, collective: Collective, manifest: Manifest) {
     this.vocabularySize = manifest.spec.vocabularySize;
     this.contextLength = manifest.spec.contextLength;
     this.#model = model;
     this.#collective = collective;
-    this.#vocabularies = manifest.shards.map(({ vocabulary }) => vocabulary);
+    const { spec, experts, shards } = manifest;
+    const ranks = shards.length;
+    this.#vocabularies = shards.map(({ rank }) => shardOf(spec, { rank, ranks }, experts).vocabulary);
   }
 
   run(plan: StepPlan): readonly ChunkLogits[] {

@@ -1,5 +1,5 @@
 /**
- * Opens the sessions of a rank's pieces, one after the other, out of graphs.bin. Holds one graph at a time: ONNX Runtime reads
+ * Opens the sessions of a rank's pieces, one after the other, out of graphs.bin, and reads its vectors. Holds one graph at a time: ONNX Runtime reads
  * it and maps the weights from their file.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -52,6 +52,24 @@ export class PieceOpener {
     const session = runtime.openSession(name, graph, this.#folder);
     onProgress?.(++this.#opened, this.#total);
     return session;
+  }
+
+  /** A vector of weights.bin. Errors: NOT_A_PACKAGE, TRUNCATED_FILE. */
+  readVector(name: string): Float32Array {
+    const { folder, shard } = this.#options;
+    const location = shard.vectors[name];
+    if (!location) throw new TriremeError('NOT_A_PACKAGE', `the package has no vector ${name} for rank ${shard.rank}`);
+    // Native code may read a vector's width beyond the end.
+    const memory = new Float32Array(Math.max(minimumBytes / Float32Array.BYTES_PER_ELEMENT, location.count));
+    const vector = memory.subarray(0, location.count);
+    const file = openSync(path.join(folder, rankFiles.weights(shard.rank)), 'r');
+    try {
+      const bytes = new Uint8Array(vector.buffer, 0, vector.byteLength);
+      if (readSync(file, bytes, 0, bytes.length, location.offset) === bytes.length) return vector;
+      throw new TriremeError('TRUNCATED_FILE', `vector ${name} of rank ${shard.rank} reaches beyond its file`);
+    } finally {
+      closeSync(file);
+    }
   }
 
   close(): void {

@@ -3,26 +3,38 @@
  * nothing about what runs (the plan does) and computes nothing itself: graphs come from the package, sums from the
  * collective.
  */
-import { assert } from '#platform/assert.ts';
 import type { Collective } from '../collectives/collective.ts';
 import type { StepPlan } from '../engine/step.ts';
-import { type Manifest, pieceNames, type ShardManifest } from '../models/manifest.ts';
+import { type Manifest, pieceNames, type ShardManifest, vectorNames } from '../models/manifest.ts';
 import { RotaryTable } from '../models/rotary.ts';
-import { chooseExperts } from '../models/routing.ts';
-import type { ExpertsSpec, LayerSpec, ModelSpec } from '../models/spec.ts';
+import { type ExpertChoice, ExpertChooser } from '../models/routing.ts';
+import { type RankShard, shardOf } from '../models/shard.ts';
+import type { ModelSpec } from '../models/spec.ts';
 import type { Io, Runtime, Session, Tensor } from '../runtime/runtime.ts';
-import { Attention } from './attention.ts';
-import { type ExpertChoice, ExpertRunner } from './experts.ts';
-import { type ChunkRows, KvCache } from './kv-cache.ts';
-import { bindRows, createRankBuffers, createRankIo, type RankBuffers, type RankIo } from './rank-buffers.ts';
+import { Arenas } from './attention/arenas.ts';
+import type { AttentionLayer, OpenPiece } from './attention/attention-kind.ts';
+import { type AttentionKinds, createAttentionKinds } from './attention/attention-kinds.ts';
+import { type ChunkRows, KvCache } from './attention/kv-cache.ts';
+import { ExpertRunner, openExperts } from './experts.ts';
+import { PieceIo } from './piece-io.ts';
+import {
+  attentionOutPartial,
+  createMlpIo,
+  createRankBuffers,
+  type MlpIo,
+  mlpPartial,
+  type RankBuffers,
+  routerShared,
+} from './rank-buffers.ts';
 import { BorrowedRows, Rows } from './step-tensors.ts';
 
 export interface RankModelOptions {
   readonly runtime: Runtime;
   readonly manifest: Manifest;
   readonly shard: ShardManifest;
-  /** Opens the session of a piece. */
-  readonly piece: (name: string) => Session;
+  readonly piece: OpenPiece;
+  /** A vector of the package, by vectorNames. */
+  readonly vector: (name: string) => Float32Array;
   readonly collective: Collective;
   /** Blocks of the KV cache, slots, and rows of the largest step. */
   readonly blocks: number;
@@ -40,61 +52,76 @@ export interface LayerView {
   readonly choice: ExpertChoice | undefined;
 }
 
-interface LayerSessions {
-  readonly spec: LayerSpec;
-  readonly attentionIn: Session;
+interface Layer {
+  readonly attention: AttentionLayer;
+  readonly io: MlpIo;
   /** Absent when joined with what follows. */
   readonly attentionOut: Session | undefined;
   /** Dense: the whole MLP. Experts: norm and router scores. Joined with attention-out in a group of one rank. */
   readonly mlp: Session;
-  readonly experts: readonly Session[];
+  readonly experts: LayerExperts | undefined;
+}
+
+interface LayerExperts {
+  /** By expert; those of other ranks are undefined. */
+  readonly sessions: readonly (Session | undefined)[];
+  readonly chooser: ExpertChooser;
+  readonly chosen: number;
+  readonly scores: Rows;
+  readonly hasShared: boolean;
 }
 
 export class RankModel {
   readonly spec: ModelSpec;
-  readonly vocabulary: ShardManifest['vocabulary'];
+  readonly vocabulary: RankShard['vocabulary'];
   /** Called after every layer of every forward pass. */
   tap: ((view: LayerView) => void) | undefined;
-  readonly #runtime: Runtime;
-  readonly #collective: Collective;
+  readonly #options: RankModelOptions;
+  readonly #shard: RankShard;
   readonly #joined: boolean;
-  readonly #layers: readonly LayerSessions[];
+  readonly #layers: readonly Layer[];
   readonly #embed: Session;
+  readonly #embedIo: Io;
   readonly #head: Session;
+  readonly #headIo: Io;
   readonly #cache: KvCache;
-  readonly #attention: Attention;
+  readonly #kinds: AttentionKinds;
   readonly #experts: ExpertRunner | undefined;
   readonly #rotary: RotaryTable;
   readonly #parts: BorrowedRows;
   readonly #buffers: RankBuffers;
-  readonly #io: RankIo;
+  readonly #io: PieceIo;
   readonly #choice: ExpertChoice;
   #logits: Rows | undefined;
   #boundRows = 0;
 
   constructor(options: RankModelOptions) {
     const { runtime, manifest, shard, collective, maxRows, blocks, slots } = options;
-    this.spec = manifest.spec;
-    this.vocabulary = shard.vocabulary;
-    this.#runtime = runtime;
-    this.#collective = collective;
+    const { spec } = manifest;
+    this.spec = spec;
+    this.#options = options;
+    const place = { rank: shard.rank, ranks: collective.ranks };
+    this.#shard = shardOf(spec, place, manifest.experts);
+    this.vocabulary = this.#shard.vocabulary;
     this.#joined = collective.ranks === 1;
+    this.#buffers = createRankBuffers(runtime, spec, maxRows);
+    this.#io = new PieceIo(runtime);
+    const arenas = new Arenas(spec, place);
+    this.#cache = new KvCache(runtime, { arenas: arenas.shapes, blocks, slots });
+    const stream = { ...this.#buffers, io: this.#io };
+    const { cache, vector } = { cache: this.#cache, vector: options.vector };
+    const kindOptions = { runtime, spec, place, collective, stream, cache, arenas, slots, maxRows, vector };
+    this.#kinds = createAttentionKinds(kindOptions);
     this.#embed = options.piece(pieceNames.embed);
-    this.#layers = this.spec.layers.map((spec, layer) => this.#openLayer(spec, layer, options.piece));
+    this.#layers = spec.layers.map((_, layer) => this.#openLayer(layer));
     this.#head = options.piece(pieceNames.head);
-    const { attention, contextLength, hiddenSize } = this.spec;
-    const { headDim } = attention;
-    const { heads, kvHeads } = shard;
-    this.#cache = new KvCache(runtime, { layers: this.#layers.length, kvHeads, headDim, blocks, slots });
-    const shape = { heads, kvHeads, headDim, scale: headDim ** -0.5, contextLength };
-    this.#attention = new Attention(runtime, shape, this.#cache);
-    this.#rotary = new RotaryTable(attention.rotary);
-    this.#parts = new BorrowedRows(runtime, hiddenSize);
-    this.#buffers = createRankBuffers(runtime, this.spec, shard, maxRows);
-    this.#io = createRankIo(runtime);
-    const { experts, chosen } = widestExperts(this.spec);
+    this.#embedIo = runtime.io(['ids'], ['x']);
+    this.#headIo = runtime.io(['x', 'delta'], ['logits']);
+    this.#rotary = new RotaryTable(spec.rotary);
+    this.#parts = new BorrowedRows(runtime, spec.hiddenSize);
+    const { experts, chosen } = widestExperts(spec);
     this.#choice = { experts: new Int32Array(maxRows * chosen), weights: new Float32Array(maxRows * chosen) };
-    if (experts > 0) this.#experts = new ExpertRunner(runtime, { maxRows, hidden: hiddenSize, experts, chosen });
+    if (experts > 0) this.#experts = new ExpertRunner(runtime, { maxRows, hidden: spec.hiddenSize, experts, chosen });
   }
 
   /** Applies a plan's releases and copies and makes room for its rows. */
@@ -108,13 +135,13 @@ export class RankModel {
   forward(plan: StepPlan): void {
     const chunks = placeRows(plan);
     const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
-    this.#attention.beginStep();
+    for (const kind of this.#kinds.values()) kind.beginStep(chunks);
     this.#fillRotary(chunks);
-    if (rows !== this.#boundRows) bindRows(this.#io, this.#buffers, rows);
+    if (rows !== this.#boundRows) this.#io.bindRows(rows);
     this.#boundRows = rows;
     this.#embedTokens(plan, rows);
-    for (let layer = 0; layer < this.#layers.length; layer++) {
-      this.#runLayer(layer, chunks, rows);
+    for (const [layer, opened] of this.#layers.entries()) {
+      this.#runLayer(opened, chunks, rows);
       this.tap?.(this.#view(layer, rows));
     }
   }
@@ -129,7 +156,7 @@ export class RankModel {
       headDelta.data.set(delta.row(row), i * headDelta.width);
     }
     const logits = this.#logitRows(count);
-    const io = this.#io.head;
+    const io = this.#headIo;
     io.input(0, (areFirst ? after : headIn).first(count));
     io.input(1, (areFirst ? delta : headDelta).first(count));
     io.output(0, logits.first(count));
@@ -137,17 +164,33 @@ export class RankModel {
     return logits.data;
   }
 
-  #openLayer(spec: LayerSpec, layer: number, piece: (name: string) => Session): LayerSessions {
-    const dense = spec.mlp.kind === 'dense';
+  #openLayer(layer: number): Layer {
+    const { piece } = this.#options;
+    const { attention, mlp } = this.spec.layers[layer]!;
+    const kind = this.#kinds.get(attention.kind)!;
+    const dense = mlp.kind === 'dense';
     const joinedName = dense ? pieceNames.attentionOutMlp(layer) : pieceNames.attentionOutRouter(layer);
     const aloneName = dense ? pieceNames.mlp(layer) : pieceNames.router(layer);
-    const experts = spec.mlp.kind === 'experts' ? spec.mlp.experts : 0;
+    const experts = dense ? undefined : { count: mlp.experts, shared: mlp.shared !== null };
     return {
-      spec,
-      attentionIn: piece(pieceNames.attentionIn(layer)),
+      attention: kind.openLayer(layer, piece),
+      io: createMlpIo(this.#io, this.#buffers, kind, { joined: this.#joined, experts }),
       attentionOut: this.#joined ? undefined : piece(pieceNames.attentionOut(layer)),
       mlp: piece(this.#joined ? joinedName : aloneName),
-      experts: Array.from({ length: experts }, (_, expert) => piece(pieceNames.expert(layer, expert))),
+      experts: this.#openExperts(layer),
+    };
+  }
+
+  #openExperts(layer: number): LayerExperts | undefined {
+    const { mlp } = this.spec.layers[layer]!;
+    if (mlp.kind === 'dense') return undefined;
+    const correction = mlp.routing.correction ? this.#options.vector(vectorNames.correction(layer)) : undefined;
+    return {
+      sessions: openExperts(mlp, this.#shard, (expert) => this.#options.piece(pieceNames.expert(layer, expert))),
+      chooser: new ExpertChooser(mlp, correction),
+      chosen: mlp.chosen,
+      scores: this.#buffers.scores.get(mlp.experts)!,
+      hasShared: mlp.shared !== null,
     };
   }
 
@@ -172,9 +215,9 @@ export class RankModel {
         ids.data[row++] = BigInt(local >= 0 && local < count ? local : 0);
       }
     }
-    this.#io.embed.input(0, ids.first(rows));
-    this.#io.embed.output(0, part.tensor);
-    this.#embed.run(this.#io.embed);
+    this.#embedIo.input(0, ids.first(rows));
+    this.#embedIo.output(0, part.tensor);
+    this.#embed.run(this.#embedIo);
     if (this.#joined) return;
     row = 0;
     const width = this.spec.hiddenSize;
@@ -184,70 +227,58 @@ export class RankModel {
         row++;
       }
     }
-    this.#collective.allReduce(part.data, rows * width, before.data);
+    this.#options.collective.allReduce(part.data, rows * width, before.data);
   }
 
-  #runLayer(layer: number, chunks: readonly ChunkRows[], rows: number): void {
-    const sessions = this.#layers[layer]!;
-    sessions.attentionIn.run(layer === 0 ? this.#io.attentionInFirst : this.#io.attentionIn);
-    this.#attend(layer, chunks);
-    if (sessions.attentionOut) this.#reduceFrom(sessions.attentionOut, this.#io.attentionOut, 0, rows);
-    if (sessions.spec.mlp.kind === 'dense') this.#runDense(sessions, rows);
-    else this.#runExperts(sessions, sessions.spec.mlp, rows);
+  #runLayer(layer: Layer, chunks: readonly ChunkRows[], rows: number): void {
+    layer.attention.run(chunks);
+    if (layer.attentionOut) this.#reduceFrom(layer.attentionOut, layer.io.attentionOut!, attentionOutPartial, rows);
+    if (layer.experts) this.#runExperts(layer, layer.experts, rows);
+    else this.#reduceFrom(layer.mlp, layer.io.mlp, mlpPartial, rows);
   }
 
-  #attend(layer: number, chunks: readonly ChunkRows[]): void {
-    const { k, v, qRows, contextRows } = this.#buffers;
-    for (const chunk of chunks) {
-      this.#cache.append(layer, chunk, k.data, v.data);
-      this.#attention.run(layer, chunk, qRows, contextRows);
-    }
-  }
-
-  #runDense(sessions: LayerSessions, rows: number): void {
-    if (this.#joined) sessions.mlp.run(this.#io.joinedMlp);
-    else this.#reduceFrom(sessions.mlp, this.#io.mlp, 1, rows);
-  }
-
-  #runExperts(sessions: LayerSessions, spec: ExpertsSpec, rows: number): void {
-    const { hidden, delta, scores } = this.#buffers;
-    const scoreRows = scores.get(spec.experts);
-    assert(this.#experts && scoreRows, 'a layer with experts has a runner and scores');
-    const io = this.#joined ? this.#io.joinedRouter : this.#io.router;
-    io.output(2, scoreRows.first(rows));
-    sessions.mlp.run(io);
-    chooseExperts(scoreRows.data, rows, spec, this.#choice);
+  #runExperts(layer: Layer, experts: LayerExperts, rows: number): void {
+    const { hidden, delta } = this.#buffers;
+    const { sessions, chooser, chosen, scores, hasShared } = experts;
     const part = this.#partRows(rows, delta);
-    this.#experts.run(sessions.experts, hidden, rows, this.#choice, spec.chosen, part.data);
-    if (!this.#joined) this.#collective.allReduce(part.data, rows * delta.width, delta.data);
+    if (hasShared) layer.io.mlp.output(routerShared, part.tensor);
+    layer.mlp.run(layer.io.mlp);
+    chooser.choose(scores.data, rows, this.#choice);
+    if (!hasShared) part.data.fill(0, 0, rows * delta.width);
+    this.#experts!.addTo(part.data, sessions, hidden, rows, this.#choice, chosen);
+    this.#reduce(part.data, rows);
   }
 
   /** Runs a piece whose output is a partial sum, and sums it over ranks into `delta`. */
   #reduceFrom(session: Session, io: Io, output: number, rows: number): void {
-    const { delta } = this.#buffers;
-    const part = this.#partRows(rows, delta);
+    const part = this.#partRows(rows, this.#buffers.delta);
     io.output(output, part.tensor);
     session.run(io);
-    this.#collective.allReduce(part.data, rows * delta.width, delta.data);
+    this.#reduce(part.data, rows);
+  }
+
+  #reduce(part: Float32Array, rows: number): void {
+    const { delta } = this.#buffers;
+    if (!this.#joined) this.#options.collective.allReduce(part, rows * delta.width, delta.data);
   }
 
   /** Where a partial sum goes: straight to its target with one rank, else into the collective's own memory. */
   #partRows(rows: number, target: Rows): { readonly data: Float32Array; readonly tensor: Tensor } {
     if (this.#joined) return { data: target.data, tensor: target.first(rows) };
-    const data = this.#collective.partBuffer(rows * target.width);
+    const data = this.#options.collective.partBuffer(rows * target.width);
     return { data, tensor: this.#parts.first(data, rows) };
   }
 
   #view(layer: number, rows: number): LayerView {
     const { after, delta } = this.#buffers;
-    const { mlp } = this.#layers[layer]!.spec;
+    const chosen = this.#layers[layer]!.experts?.chosen;
     const residual = (row: number): Float32Array => {
       const sum = delta.row(row);
       return after.row(row).map((value, i) => value + sum[i]!);
     };
-    if (mlp.kind === 'dense') return { layer, rows, residual, choice: undefined };
-    const experts = this.#choice.experts.subarray(0, rows * mlp.chosen);
-    const weights = this.#choice.weights.subarray(0, rows * mlp.chosen);
+    if (chosen === undefined) return { layer, rows, residual, choice: undefined };
+    const experts = this.#choice.experts.subarray(0, rows * chosen);
+    const weights = this.#choice.weights.subarray(0, rows * chosen);
     return { layer, rows, residual, choice: { experts, weights } };
   }
 
@@ -257,7 +288,7 @@ export class RankModel {
     const held = this.#logits ? this.#logits.data.length / width : 0;
     if (this.#logits && held >= rows) return this.#logits;
     this.#logits?.release();
-    this.#logits = new Rows(this.#runtime, Math.max(rows, 2 * Math.floor(held)), width);
+    this.#logits = new Rows(this.#options.runtime, Math.max(rows, 2 * Math.floor(held)), width);
     return this.#logits;
   }
 }

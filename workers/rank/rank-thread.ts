@@ -44,8 +44,9 @@ function load(data: RankThreadData, memory: TeamMemory, runtime: OrtRuntime, col
   const opener = new PieceOpener({ runtime, folder: packagePath, shard, onProgress });
   try {
     const { kvBlocks: blocks, maxSequences: slots, stepTokens: maxRows } = serving;
-    const piece = (piece: string) => opener.open(piece);
-    const model = new RankModel({ runtime, manifest, shard, piece, collective, blocks, slots, maxRows });
+    const piece = (name: string) => opener.open(name);
+    const vector = (name: string) => opener.readVector(name);
+    const model = new RankModel({ runtime, manifest, shard, piece, vector, collective, blocks, slots, maxRows });
     return { manifest, model };
   } finally {
     opener.close();

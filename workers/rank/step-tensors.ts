@@ -12,6 +12,7 @@ export class Rows {
   readonly #runtime: Runtime;
   readonly #heads: Tensor[] = [];
   readonly #singles: Tensor[] = [];
+  readonly #parts = new Map<string, Tensor>();
 
   constructor(runtime: Runtime, rows: number, width: number) {
     this.#runtime = runtime;
@@ -37,6 +38,18 @@ export class Rows {
     return tensor;
   }
 
+  /** `count` rows from `first` on. */
+  some(first: number, count: number): Tensor {
+    if (first === 0) return this.first(count);
+    const key = `${first}:${count}`;
+    const known = this.#parts.get(key);
+    if (known) return known;
+    const { width } = this;
+    const tensor = this.#runtime.tensor(this.data.subarray(first * width, (first + count) * width), [count, width]);
+    this.#parts.set(key, tensor);
+    return tensor;
+  }
+
   row(i: number): Float32Array {
     return this.data.subarray(i * this.width, (i + 1) * this.width);
   }
@@ -47,6 +60,8 @@ export class Rows {
       for (const tensor of tensors) tensor?.release();
       tensors.length = 0;
     }
+    for (const tensor of this.#parts.values()) tensor.release();
+    this.#parts.clear();
   }
 }
 

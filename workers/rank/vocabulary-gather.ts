@@ -5,9 +5,9 @@
  */
 import { assert } from '#platform/assert.ts';
 import type { ChunkLogits, SequenceChunk, StepPlan } from '../engine/step.ts';
-import type { ShardManifest } from '../models/manifest.ts';
+import type { RankShard } from '../models/shard.ts';
 
-type Vocabulary = ShardManifest['vocabulary'];
+type Vocabulary = RankShard['vocabulary'];
 
 /** Rows of a step whose logits are computed, in order of the plan. */
 export interface WantedRows {

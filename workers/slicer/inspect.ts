@@ -6,8 +6,8 @@ import type { Manifest, WeightFormat } from '../models/manifest.ts';
 import { parseManifest } from '../models/manifest-schema.ts';
 import { legalRankCounts } from '../models/shard.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import { checkTensors } from './check-tensors.ts';
 import { Checkpoint, readJson } from './checkpoint.ts';
+import { ModelTensors } from './model-tensors.ts';
 import { describeSource } from './provenance.ts';
 import { kvBytesPerToken, rankWeightBytes } from './rank-bytes.ts';
 
@@ -50,8 +50,6 @@ export interface PackageInspection {
   readonly ranks: number;
   readonly shards: readonly {
     readonly rank: number;
-    readonly heads: number;
-    readonly kvHeads: number;
     readonly weightBytes: number;
     readonly kvBytesPerToken: number;
   }[];
@@ -60,7 +58,7 @@ export interface PackageInspection {
 
 export type Inspection = CheckpointInspection | PackageInspection;
 
-/** Errors: NOT_A_CHECKPOINT when the folder is neither; those of parseManifest, Checkpoint.open and checkTensors. */
+/** Errors: NOT_A_CHECKPOINT when the folder is neither; those of parseManifest, Checkpoint.open and ModelTensors. */
 export async function inspect(folder: string): Promise<Inspection> {
   const manifest = await readJson(folder, 'manifest.json', 'NOT_A_PACKAGE');
   if (manifest !== undefined) return inspectPackage(parseManifest(manifest));
@@ -85,7 +83,7 @@ function factsOf(spec: ModelSpec): ModelFacts {
 
 async function inspectCheckpoint(folder: string): Promise<CheckpointInspection> {
   await using checkpoint = await Checkpoint.open(folder);
-  checkTensors(checkpoint);
+  const tensors = ModelTensors.find(checkpoint);
   const { spec } = checkpoint;
   const stored = [...checkpoint.tensors];
   const { source } = await describeSource(folder);
@@ -93,7 +91,7 @@ async function inspectCheckpoint(folder: string): Promise<CheckpointInspection> 
     kind: 'checkpoint',
     name: path.basename(source),
     model: factsOf(spec),
-    storedTypes: [...new Set(stored.map(({ dtype }) => dtype))].sort(),
+    storedTypes: tensors.formats,
     storedBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
     estimates: legalRankCounts(spec).map((ranks) => ({
       ranks,
@@ -117,10 +115,8 @@ function inspectPackage(manifest: Manifest): PackageInspection {
     weights: manifest.weights,
     packageBytes: manifest.files.reduce((sum, { bytes }) => sum + bytes, 0),
     ranks: shards.length,
-    shards: shards.map(({ rank, heads, kvHeads, weightBytes }) => ({
+    shards: shards.map(({ rank, weightBytes }) => ({
       rank,
-      heads,
-      kvHeads,
       weightBytes,
       kvBytesPerToken: kvBytesPerToken(spec, shards.length),
     })),

@@ -5,8 +5,7 @@
 import { assert } from '#platform/assert.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Range } from '../models/shard.ts';
-import type { Checkpoint } from './checkpoint.ts';
-import { floatBytes, isFloatType, widen } from './widen.ts';
+import type { ModelTensors } from './model-tensors.ts';
 
 /** Stored bytes that are read at a time, and always at least one row. */
 const chunkBytes = 4 << 20;
@@ -39,17 +38,16 @@ export function vector(tensor: string, rows: Range): Matrix {
 }
 
 export class MatrixReader {
-  readonly #checkpoint: Checkpoint;
-  #raw = new ArrayBuffer(chunkBytes);
+  readonly #tensors: ModelTensors;
   #values = new Float32Array(chunkBytes / 2);
 
-  constructor(checkpoint: Checkpoint) {
-    this.#checkpoint = checkpoint;
+  constructor(tensors: ModelTensors) {
+    this.#tensors = tensors;
   }
 
   /**
    * Calls `take` with the matrix's rows in order, some at a time; `values` [rows, columns] is valid during the call. Errors: those of
-   * Checkpoint.read; INVALID_CHECKPOINT for values that are no numbers.
+   * ModelTensors.read; INVALID_CHECKPOINT for values that are no numbers.
    */
   async read(matrix: Matrix, take: (values: Float32Array, rows: number) => Promise<void>): Promise<void> {
     let rows = 0;
@@ -66,31 +64,15 @@ export class MatrixReader {
   }
 
   async #readPart(part: Rectangle, take: (values: Float32Array, rows: number) => Promise<void>): Promise<void> {
-    const stored = this.#checkpoint.tensor(part.tensor);
-    assert(stored && isFloatType(stored.dtype), `tensor ${part.tensor} was checked before it is read`);
-    const width = stored.shape[1] ?? 1;
-    const rowBytes = width * floatBytes[stored.dtype];
-    const perChunk = Math.max(1, Math.floor(chunkBytes / rowBytes));
-    const { columns } = part;
+    const { tensor, columns } = part;
+    const perChunk = Math.max(1, Math.floor(chunkBytes / this.#tensors.rowBytes(tensor)));
     for (let done = 0; done < part.rows.count; done += perChunk) {
       const rows = Math.min(perChunk, part.rows.count - done);
-      const raw = this.#rawFor(rows * rowBytes);
-      await this.#checkpoint.read(part.tensor, (part.rows.first + done) * rowBytes, raw);
       const values = this.#valuesFor(rows * columns.count);
-      if (columns.count === width) widen(stored.dtype, this.#raw, 0, rows * width, values, 0);
-      else {
-        for (let row = 0; row < rows; row++) {
-          widen(stored.dtype, this.#raw, row * width + columns.first, columns.count, values, row * columns.count);
-        }
-      }
-      refuseNonFinite(values, part.tensor);
+      await this.#tensors.read(tensor, { first: part.rows.first + done, count: rows }, columns, values);
+      refuseNonFinite(values, tensor);
       await take(values, rows);
     }
-  }
-
-  #rawFor(bytes: number): Uint8Array {
-    if (this.#raw.byteLength < bytes) this.#raw = new ArrayBuffer(bytes);
-    return new Uint8Array(this.#raw, 0, bytes);
   }
 
   #valuesFor(count: number): Float32Array {

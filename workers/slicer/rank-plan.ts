@@ -1,15 +1,26 @@
 /** Everything that one rank's folder will hold, decided before a weight is read. */
 import { assert, unreachable } from '#platform/assert.ts';
-import { familyOf } from '../models/families.ts';
-import type { PieceLocation, ShardManifest, WeightFormat } from '../models/manifest.ts';
+import {
+  type PieceLocation,
+  type ShardManifest,
+  type VectorLocation,
+  vectorNames,
+  type WeightFormat,
+} from '../models/manifest.ts';
 import type { ExternalRange, OnnxGraph } from '../models/onnx-graph.ts';
 import { type Piece, pieceName, piecesOf } from '../models/pieces.ts';
-import { shardOf } from '../models/shard.ts';
-import type { ModelSpec } from '../models/spec.ts';
-import { attentionInPiece, attentionOutPiece } from './pieces/attention.ts';
+import { chooseSplit, type ExpertSplit, evenRange, type Place, shardOf } from '../models/shard.ts';
+import type { AttentionSpec, ModelSpec } from '../models/spec.ts';
+import { tensorNames } from '../models/tensor-names.ts';
+import { vector } from './matrix.ts';
+import { attentionOutPiece } from './pieces/attention-out.ts';
+import { deltaInPiece, deltaPiece } from './pieces/delta.ts';
+import { groupedInPiece, groupedNormPiece } from './pieces/grouped.ts';
+import { latentInPiece } from './pieces/latent.ts';
 import { expertPiece, mlpPiece, routerPiece } from './pieces/mlp.ts';
 import type { PiecePlan } from './pieces/piece-plan.ts';
 import { embedPiece, headPiece } from './pieces/vocabulary.ts';
+import { blockSize } from './quantise.ts';
 import { type PlannedWeight, WeightLayout } from './weight-layout.ts';
 
 export interface RankPlan {
@@ -30,17 +41,21 @@ export const matrixFormats: Readonly<Record<WeightFormat, PiecePlan['format']>> 
   int4: 4,
 };
 
+/** Quantised experts are sliced at the borders of blocks, or not at all. */
+export function splitFor(spec: ModelSpec, weights: WeightFormat, ranks: number): ExpertSplit {
+  return chooseSplit(spec, ranks, matrixFormats[weights] === 'float' ? 1 : blockSize);
+}
+
 /** Errors: ILLEGAL_RANK_COUNT. */
-export function planRank(spec: ModelSpec, weights: WeightFormat, rank: number, ranks: number): RankPlan {
-  const names = familyOf(spec.family).tensors;
+export function planRank(spec: ModelSpec, weights: WeightFormat, place: Place): RankPlan {
   const layout = new WeightLayout();
-  const shard = shardOf(spec, rank, ranks);
-  const plan: PiecePlan = { spec, names, shard, format: matrixFormats[weights], layout };
+  const shard = shardOf(spec, place, splitFor(spec, weights, place.ranks));
+  const plan: PiecePlan = { spec, shard, format: matrixFormats[weights], layout };
   const graphs: Uint8Array[] = [];
   const pieces: Record<string, PieceLocation> = {};
   let table: ExternalRange | undefined;
   let offset = 0;
-  for (const piece of piecesOf(spec, ranks)) {
+  for (const piece of piecesOf(spec, shard)) {
     const built = buildPiece(plan, piece, table);
     table = built.table;
     const model = built.graph.encode();
@@ -48,12 +63,31 @@ export function planRank(spec: ModelSpec, weights: WeightFormat, rank: number, r
     graphs.push(model);
     offset += model.length;
   }
-  const { heads, kvHeads, vocabulary } = shard;
+  const vectors = planVectors(plan);
   return {
-    shard: { rank, heads: heads.count, kvHeads: kvHeads.count, vocabulary, weightBytes: layout.bytes, pieces },
+    shard: { rank: place.rank, weightBytes: layout.bytes, pieces, vectors },
     graphs,
     weights: layout.weights,
   };
+}
+
+/** What the rank reads itself, behind the weights of the pieces. */
+function planVectors({ spec, shard, layout }: PiecePlan): Record<string, VectorLocation> {
+  const vectors: Record<string, VectorLocation> = {};
+  const place = (name: string, tensor: string, rows: { first: number; count: number }): void => {
+    const { offset } = layout.float(vector(tensor, rows));
+    vectors[name] = { offset, count: rows.count };
+  };
+  for (const [layer, { attention, mlp }] of spec.layers.entries()) {
+    const names = tensorNames.layer(layer);
+    if (attention.kind === 'grouped' && attention.sinks) {
+      place(vectorNames.sinks(layer), names.grouped.sinks, evenRange(attention.heads, shard));
+    }
+    if (mlp.kind === 'experts' && mlp.routing.correction) {
+      place(vectorNames.correction(layer), names.correction, { first: 0, count: mlp.experts });
+    }
+  }
+  return vectors;
 }
 
 interface BuiltPiece {
@@ -67,7 +101,11 @@ function buildPiece(plan: PiecePlan, piece: Piece, table: ExternalRange | undefi
     case 'embed':
       return embedPiece(plan);
     case 'attention-in':
-      return { graph: attentionInPiece(plan, piece.layer), table };
+      return { graph: attentionInPiece(plan, piece.layer, piece.attention), table };
+    case 'attention-norm':
+      return { graph: groupedNormPiece(plan, piece.layer, piece.attention), table };
+    case 'delta':
+      return { graph: deltaPiece(plan, piece.layer, piece.attention), table };
     case 'attention-out':
       return { graph: attentionOutPiece(plan, piece.layer), table };
     case 'mlp':
@@ -81,5 +119,16 @@ function buildPiece(plan: PiecePlan, piece: Piece, table: ExternalRange | undefi
       return { graph: headPiece(plan, table), table };
     default:
       return unreachable(piece);
+  }
+}
+
+function attentionInPiece(plan: PiecePlan, layer: number, attention: AttentionSpec): OnnxGraph {
+  switch (attention.kind) {
+    case 'grouped':
+      return groupedInPiece(plan, layer, attention);
+    case 'latent':
+      return latentInPiece(plan, layer, attention);
+    case 'delta':
+      return deltaInPiece(plan, layer, attention);
   }
 }

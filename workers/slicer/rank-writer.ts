@@ -42,7 +42,9 @@ export class RankWriter {
   }
 
   async #writeFloat(file: DigestedFile, weight: PlannedWeight & { kind: 'float' }): Promise<void> {
+    const { added } = weight;
     await this.#reader.read(weight.matrix, async (values) => {
+      if (added !== 0) for (let i = 0; i < values.length; i++) values[i] = values[i]! + added;
       await file.append(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       this.#progress.advance(values.byteLength);
     });

@@ -4,10 +4,12 @@
  */
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ModelProto, type ValueInfoProto } from '#proto/onnx.ts';
 import { type PieceInput, RankPieces, rowsOf } from '../../test/fixtures/package-pieces.ts';
 import { type GoldenName, goldenCheckpoint, temporaryFolder } from '../../test/fixtures/tiny-checkpoint.ts';
 import type { WeightFormat } from '../models/manifest.ts';
 import { type Piece, pieceName, piecesOf } from '../models/pieces.ts';
+import { shardOf } from '../models/shard.ts';
 import { slice } from './slice.ts';
 
 const mostRows = 64;
@@ -15,40 +17,17 @@ const rowCounts = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63];
 
 type Widths = Readonly<Record<string, number>>;
 
-/** Inputs and outputs of a piece with their widths; ids and positions apart. */
-function signatureOf(piece: Piece, rank: RankPieces): { readonly inputs: Widths; readonly outputs: Widths } {
-  const { spec } = rank.manifest;
-  const { heads, kvHeads, vocabulary } = rank.shard;
-  const hidden = spec.hiddenSize;
-  const { headDim, rotary } = spec.attention;
-  const [query, keyValue, halves] = [heads * headDim, kvHeads * headDim, rotary.dims / 2];
-  const stream = { x: hidden, delta: hidden };
-  switch (piece.kind) {
-    case 'embed':
-      return { inputs: {}, outputs: { x: hidden } };
-    case 'attention-in': {
-      const projections = { q: query, k: keyValue, v: keyValue };
-      const [entering, leaving] = piece.layer === 0 ? [{ x: hidden }, {}] : [stream, { residual: hidden }];
-      return { inputs: { ...entering, cos: halves, sin: halves }, outputs: { ...leaving, ...projections } };
-    }
-    case 'attention-out':
-      return { inputs: { context: query }, outputs: { partial: hidden } };
-    case 'mlp':
-      return { inputs: entrance(piece.joined, query, hidden), outputs: { residual: hidden, partial: hidden } };
-    case 'router':
-      return {
-        inputs: entrance(piece.joined, query, hidden),
-        outputs: { residual: hidden, hidden, scores: piece.mlp.experts },
-      };
-    case 'expert':
-      return { inputs: { hidden }, outputs: { out: hidden } };
-    case 'head':
-      return { inputs: stream, outputs: { logits: vocabulary.padded } };
-  }
-}
-
-function entrance(joined: boolean, query: number, hidden: number): Widths {
-  return joined ? { context: query, x: hidden } : { x: hidden, delta: hidden };
+/** Widths of the inputs and outputs that have a row for each of the step's; ids and positions are apart. */
+function signatureOf(name: string, rank: RankPieces): { readonly inputs: Widths; readonly outputs: Widths } {
+  const graph = ModelProto.decode(rank.graph(name)).graph!;
+  const widths = (values: readonly ValueInfoProto[]): Widths =>
+    Object.fromEntries(
+      values
+        .map(({ name, type }) => [name, type!.tensorType!.shape!.dim] as const)
+        .filter(([, dims]) => dims.length === 2 && (dims[0]!.dimParam ?? '') !== '')
+        .map(([name, dims]) => [name, Number(dims[1]!.dimValue)]),
+    );
+  return { inputs: widths(graph.input), outputs: widths(graph.output) };
 }
 
 /** Numbers of very different sizes, as residual streams have them. */
@@ -60,13 +39,15 @@ class PieceRows {
   readonly #piece: Piece;
   readonly #rank: RankPieces;
   readonly #outputs: Widths;
+  readonly #rotates: boolean;
   readonly #inputs: Readonly<Record<string, { data: Float32Array; width: number }>>;
 
   constructor(piece: Piece, rank: RankPieces) {
-    const { inputs, outputs } = signatureOf(piece, rank);
+    const { inputs, outputs } = signatureOf(pieceName(piece), rank);
     this.#piece = piece;
     this.#rank = rank;
     this.#outputs = outputs;
+    this.#rotates = 'cos' in inputs;
     this.#inputs = Object.fromEntries(
       Object.entries(inputs).map(([name, width], seed) => [name, { data: fill(mostRows * width, seed), width }]),
     );
@@ -82,7 +63,7 @@ class PieceRows {
     );
     const index = BigInt64Array.from({ length: count }, (_, i) => BigInt(i));
     if (this.#piece.kind === 'embed') inputs.ids = { data: index.map((i) => i + BigInt(first)), dims: [count] };
-    if (this.#piece.kind === 'attention-in') inputs.positions = { data: index, dims: [1, count] };
+    if (this.#rotates) inputs.positions = { data: index, dims: [1, count] };
     return Object.values(this.#rank.run(pieceName(this.#piece), count, inputs, this.#outputs));
   }
 
@@ -123,7 +104,7 @@ describe('a row of a piece', () => {
     const out = path.join(folder.path, 'package');
     const manifest = await slice({ model: folders.get(name)!.checkpoint, out, ranks, weights });
     using rank = new RankPieces(out, manifest, ranks - 1);
-    const departures = piecesOf(manifest.spec, ranks)
+    const departures = piecesOf(manifest.spec, shardOf(manifest.spec, { rank: ranks - 1, ranks }, manifest.experts))
       .map((piece) => ({ piece: pieceName(piece), rows: new PieceRows(piece, rank).departures() }))
       .filter(({ rows }) => rows.length > 0);
     expect(departures).toEqual([]);

@@ -11,15 +11,15 @@ import {
   type WeightFormat,
 } from '../models/manifest.ts';
 import { refuseIllegalRankCount } from '../models/shard.ts';
-import { checkTensors } from './check-tensors.ts';
 import { Checkpoint } from './checkpoint.ts';
 import { findCompanions, readEndTokens } from './companions.ts';
 import { digestFile } from './digest.ts';
 import { MatrixReader } from './matrix.ts';
+import { ModelTensors } from './model-tensors.ts';
 import { Progress, type ProgressReport } from './progress.ts';
 import { describeQuantisation, describeSource } from './provenance.ts';
 import { rankWeightBytes } from './rank-bytes.ts';
-import { planRank } from './rank-plan.ts';
+import { planRank, splitFor } from './rank-plan.ts';
 import { RankWriter } from './rank-writer.ts';
 import { Staging } from './staging.ts';
 
@@ -37,16 +37,16 @@ export interface SliceOptions {
 
 /**
  * Returns the manifest of the package that is now at `out`. On any error nothing new is there. Errors: those of Checkpoint,
- * checkTensors and Staging; ILLEGAL_RANK_COUNT, MISSING_TOKENIZER, DISK_FULL, CANCELLED.
+ * ModelTensors and Staging; ILLEGAL_RANK_COUNT, MISSING_TOKENIZER, DISK_FULL, CANCELLED.
  */
 export async function slice(options: SliceOptions): Promise<Manifest> {
   await using checkpoint = await Checkpoint.open(options.model);
   refuseIllegalRankCount(checkpoint.spec, options.ranks);
-  checkTensors(checkpoint);
+  const tensors = ModelTensors.find(checkpoint);
   const companions = await findCompanions(options.model);
   const staging = await Staging.begin(options.out);
   try {
-    const manifest = await writePackage(checkpoint, companions, staging.folder, options);
+    const manifest = await writePackage({ checkpoint, tensors, companions }, staging.folder, options);
     await staging.publish();
     return manifest;
   } catch (cause) {
@@ -55,9 +55,14 @@ export async function slice(options: SliceOptions): Promise<Manifest> {
   }
 }
 
+interface SliceSource {
+  readonly checkpoint: Checkpoint;
+  readonly tensors: ModelTensors;
+  readonly companions: readonly string[];
+}
+
 async function writePackage(
-  checkpoint: Checkpoint,
-  companions: readonly string[],
+  { checkpoint, tensors, companions }: SliceSource,
   folder: string,
   options: SliceOptions,
 ): Promise<Manifest> {
@@ -66,12 +71,12 @@ async function writePackage(
   const progress = new Progress(await totalBytes(checkpoint, inputs, options), options.signal, options.onProgress);
   const inputDigests: FileDigest[] = [];
   for (const file of inputs) inputDigests.push(await digestFile(options.model, file, progress));
-  const writer = new RankWriter(new MatrixReader(checkpoint), progress);
+  const writer = new RankWriter(new MatrixReader(tensors), progress);
   const files: FileDigest[] = [];
   const shards: ShardManifest[] = [];
   for (let rank = 0; rank < options.ranks; rank++) {
     // One plan at a time: with many experts and ranks, all of them would outgrow the weights that are in memory.
-    const plan = planRank(checkpoint.spec, options.weights, rank, options.ranks);
+    const plan = planRank(checkpoint.spec, options.weights, { rank, ranks: options.ranks });
     files.push(...(await writer.write(folder, plan)));
     shards.push(plan.shard);
   }
@@ -86,6 +91,7 @@ async function writePackage(
     tool: { name: 'trireme', version: packageJson.version },
     spec: checkpoint.spec,
     weights: options.weights,
+    experts: splitFor(checkpoint.spec, options.weights, options.ranks),
     provenance: { ...source, quantisation: describeQuantisation(options.weights), inputs: inputDigests },
     files,
     shards,

@@ -12,7 +12,13 @@ export const weightsFile = 'weights.bin';
 export const weightAlignment = 64;
 
 export type PlannedWeight =
-  | { readonly kind: 'float'; readonly matrix: Matrix; readonly values: ExternalRange }
+  | {
+      readonly kind: 'float';
+      readonly matrix: Matrix;
+      /** What is added to every value. */
+      readonly added: number;
+      readonly values: ExternalRange;
+    }
   | {
       readonly kind: 'blocks';
       readonly bits: Bits;
@@ -34,10 +40,10 @@ export class WeightLayout {
     return this.#end;
   }
 
-  /** A float32 matrix, row by row. */
-  float(matrix: Matrix): ExternalRange {
+  /** A float32 matrix, row by row, with `added` to every value. */
+  float(matrix: Matrix, added = 0): ExternalRange {
     const values = this.#take(matrix.rows * matrix.columns * Float32Array.BYTES_PER_ELEMENT);
-    this.weights.push({ kind: 'float', matrix, values });
+    this.weights.push({ kind: 'float', matrix, added, values });
     return values;
   }
 

@@ -51,11 +51,9 @@ function printPackage({ weights, packageBytes, shards, provenance }: PackageInsp
   );
   terminal.line(`size         ${mebibytes(packageBytes)}\n`);
   terminal.table(
-    ['rank', 'heads', 'KV heads', 'weights', 'KV bytes a token'],
-    shards.map(({ rank, heads, kvHeads, weightBytes, kvBytesPerToken }) => [
+    ['rank', 'weights', 'KV bytes a token'],
+    shards.map(({ rank, weightBytes, kvBytesPerToken }) => [
       String(rank),
-      String(heads),
-      String(kvHeads),
       mebibytes(weightBytes),
       String(kvBytesPerToken),
     ]),

@@ -1,15 +1,14 @@
 /** What the builders of pieces share: the model, the rank's part of it, the weight format, and the layout they add to. */
 import type { OnnxGraph } from '../../models/onnx-graph.ts';
-import type { RankShard } from '../../models/shard.ts';
+import type { Range, RankShard } from '../../models/shard.ts';
 import type { ModelSpec } from '../../models/spec.ts';
-import { biasOf, type TensorNames } from '../../models/tensor-names.ts';
-import { type Matrix, vector } from '../matrix.ts';
+import { biasOf } from '../../models/tensor-names.ts';
+import { type Matrix, stack, vector } from '../matrix.ts';
 import { type Bits, blockSize, blocksPerRow, bytesPerBlock } from '../quantise.ts';
 import type { WeightLayout } from '../weight-layout.ts';
 
 export interface PiecePlan {
   readonly spec: ModelSpec;
-  readonly names: TensorNames;
   readonly shard: RankShard;
   /** How the large matrices are stored; everything else is float32. */
   readonly format: 'float' | Bits;
@@ -23,6 +22,17 @@ export function inputRows(graph: OnnxGraph, name: string, width: number): string
 
 export function outputRows(graph: OnnxGraph, name: string, width: number): void {
   graph.output(name, 'f32', ['n', width]);
+}
+
+/** All columns of these rows of a tensor [out, columns]. */
+export function rowsOf(tensor: string, rows: Range | readonly Range[], columns: number): Matrix {
+  const ranges = Array.isArray(rows) ? (rows as readonly Range[]) : [rows as Range];
+  return stack(ranges.map((range) => ({ tensor, rows: range, columns: { first: 0, count: columns } })));
+}
+
+/** These columns of all rows of a tensor [out, columns]. */
+export function columnsOf(tensor: string, out: number, columns: Range): Matrix {
+  return stack([{ tensor, rows: { first: 0, count: out }, columns }]);
 }
 
 /**
@@ -56,28 +66,42 @@ export function floatLinear(graph: OnnxGraph, plan: PiecePlan, rows: string, mat
   return graph.node('FusedMatMul', [rows, weight], { transB: 1 }, output);
 }
 
-export function floatWeight(graph: OnnxGraph, plan: PiecePlan, matrix: Matrix, dims: readonly number[]): string {
+/** `added` to every value: 1 for a norm that multiplies by 1 + weight. */
+export function floatWeight(
+  graph: OnnxGraph,
+  plan: PiecePlan,
+  matrix: Matrix,
+  dims: readonly number[],
+  added = 0,
+): string {
   const name = `weight${plan.layout.weights.length}`;
-  return graph.external(name, 'f32', dims, plan.layout.float(matrix));
+  return graph.external(name, 'f32', dims, plan.layout.float(matrix, added));
 }
 
 /** The whole of a stored vector, as a weight. */
-export function vectorWeight(graph: OnnxGraph, plan: PiecePlan, tensor: string, count: number): string {
-  return floatWeight(graph, plan, vector(tensor, { first: 0, count }), [count]);
+export function vectorWeight(graph: OnnxGraph, plan: PiecePlan, tensor: string, count: number, added = 0): string {
+  return floatWeight(graph, plan, vector(tensor, { first: 0, count }), [count], added);
+}
+
+/** x [n, rows] plus the bias beside `tensor`. */
+export function addBias(
+  graph: OnnxGraph,
+  plan: PiecePlan,
+  x: string,
+  tensor: string,
+  rows: Range | readonly Range[],
+  output?: string,
+): string {
+  const matrix = rowsOf(biasOf(tensor), rows, 1);
+  return graph.node('Add', [x, floatWeight(graph, plan, matrix, [matrix.rows])], {}, output);
 }
 
 /**
- * linear plus the bias beside `tensor`, where there is one. The output is a sum over ranks, so rank 0 alone adds it.
+ * a [h, n, inner] x b [h, inner, m], or with transB x b [h, m, inner]: a product per head. A single row would be a
+ * matrix-vector product, which ONNX Runtime computes in another order unless alpha differs from 1: halve and double, both
+ * exact. Doubled by an Add, because a Mul by a constant is folded back into alpha.
  */
-export function outputLinear(
-  graph: OnnxGraph,
-  plan: PiecePlan,
-  rows: string,
-  matrix: Matrix,
-  options: { readonly tensor: string; readonly bias: boolean; readonly output?: string },
-): string {
-  if (!options.bias || plan.shard.rank !== 0) return linear(graph, plan, rows, matrix, options.output);
-  const product = linear(graph, plan, rows, matrix);
-  const bias = vectorWeight(graph, plan, biasOf(options.tensor), matrix.rows);
-  return graph.node('Add', [product, bias], {}, options.output);
+export function headProduct(graph: OnnxGraph, a: string, b: string, transB: 0 | 1): string {
+  const half = graph.node('FusedMatMul', [a, b], { transB, alpha: { float: 0.5 } });
+  return graph.node('Add', [half, half]);
 }

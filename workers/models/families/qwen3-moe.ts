@@ -1,9 +1,8 @@
 /** Qwen3-MoE: every query and key head is normalised, most layers have experts, chosen by softmax. */
-import type { ConfigReader } from './config-reader.ts';
-import type { Family } from './family.ts';
-import type { DenseSpec, ExpertsSpec, LayerSpec } from './spec.ts';
-import { hubNames } from './tensor-names.ts';
-import { readAttention, readSizes, refuseUnsupported } from './transformer-config.ts';
+import type { ConfigReader } from '../config-reader.ts';
+import type { Family } from '../family.ts';
+import type { DenseSpec, ExpertsSpec, GroupedSpec, LayerSpec } from '../spec.ts';
+import { readGrouped, readRotary, readSizes, refuseUnsupported } from '../transformer-config.ts';
 
 function readExperts(config: ConfigReader): ExpertsSpec {
   const experts = config.size(['num_experts', 'num_local_experts']);
@@ -14,11 +13,21 @@ function readExperts(config: ConfigReader): ExpertsSpec {
     experts,
     chosen,
     width: config.size('moe_intermediate_size'),
-    routing: { score: 'softmax', normalise: config.flag('norm_topk_prob', false) },
+    bias: false,
+    activation: { kind: 'silu' },
+    shared: null,
+    routing: {
+      score: 'softmax',
+      bias: false,
+      correction: false,
+      groups: null,
+      normalise: config.flag('norm_topk_prob', false),
+      scale: 1,
+    },
   };
 }
 
-function readLayers(config: ConfigReader): readonly LayerSpec[] {
+function readLayers(config: ConfigReader, attention: GroupedSpec): readonly LayerSpec[] {
   const count = config.size('num_hidden_layers');
   const isLayer = (value: unknown): value is number =>
     Number.isInteger(value) && Number(value) >= 0 && Number(value) < count;
@@ -26,6 +35,7 @@ function readLayers(config: ConfigReader): readonly LayerSpec[] {
   const step = config.size('decoder_sparse_step', 1);
   const hasExperts = (layer: number): boolean => !dense.has(layer) && (layer + 1) % step === 0;
   return Array.from({ length: count }, (_, layer) => ({
+    attention,
     mlp: hasExperts(layer) ? readExperts(config) : readDense(config),
   }));
 }
@@ -34,17 +44,15 @@ function readDense(config: ConfigReader): DenseSpec {
   return { kind: 'dense', width: config.size('intermediate_size'), bias: false };
 }
 
-export const qwen3Moe: Family = {
-  readSpec: (config) => {
-    refuseUnsupported(config);
-    if (config.flag('use_sliding_window', false) && config.has('sliding_window')) {
-      throw config.unsupported('use_sliding_window', true, 'false (attention over the whole context)');
-    }
-    return {
-      ...readSizes(config),
-      attention: readAttention(config, { headNorm: true }),
-      layers: readLayers(config),
-    };
-  },
-  tensors: hubNames,
+export const qwen3Moe: Family = (config) => {
+  refuseUnsupported(config);
+  if (config.flag('use_sliding_window', false) && config.has('sliding_window')) {
+    throw config.unsupported('use_sliding_window', true, 'false (attention over the whole context)');
+  }
+  const attention = readGrouped(config, { norm: 'before-rotation' });
+  return {
+    ...readSizes(config),
+    rotary: readRotary(config, attention.headDim),
+    layers: readLayers(config, attention),
+  };
 };

@@ -1,0 +1,30 @@
+/** Tensors stored as they are: float32, float16, bfloat16. */
+import type { Checkpoint } from '../checkpoint.ts';
+import type { StoredTensor } from '../safetensors.ts';
+import { floatBytes, isFloatType, widen } from '../widen.ts';
+import { asMatrix, type ReadableTensor, type ReadBuffer } from './readable-tensor.ts';
+
+export function floatTensor(
+  checkpoint: Checkpoint,
+  { name, shape, dtype }: StoredTensor,
+  buffer: ReadBuffer,
+): ReadableTensor | undefined {
+  if (!isFloatType(dtype)) return undefined;
+  const { columns: width } = asMatrix(shape);
+  const rowBytes = width * floatBytes[dtype];
+  return {
+    name,
+    shape,
+    format: dtype,
+    stored: [name],
+    rowBytes,
+    async read(rows, columns, values) {
+      const raw = buffer.take(rows.count * rowBytes);
+      await checkpoint.read(name, rows.first * rowBytes, new Uint8Array(raw, 0, rows.count * rowBytes));
+      if (columns.count === width) return widen(dtype, raw, 0, rows.count * width, values, 0);
+      for (let row = 0; row < rows.count; row++) {
+        widen(dtype, raw, row * width + columns.first, columns.count, values, row * columns.count);
+      }
+    },
+  };
+}
