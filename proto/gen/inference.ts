@@ -161,7 +161,7 @@ export interface TokenIds {
 
 export interface Chat {
   messages: ChatMessage[];
-  /** what the model may call; without any, nothing in its reply is taken for a call */
+  /** what the model may call; without any, calls are looked for only when reply_format names a format */
   tools: Tool[];
   /** JSON object of variables for the chat template, e.g. {"enable_thinking": false}; may be empty */
   templateArguments: string;

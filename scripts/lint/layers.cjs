@@ -41,7 +41,7 @@ module.exports = {
       'services-meet-in-proto',
       'Router and controller never import each other, the command line or a worker.',
       { path: '^services/(router|controller|client)/([^/]+)', pathNot: '[.]test[.]ts$' },
-      { path: '^(services|workers)/', pathNot: ['^services/(platform|tokenizer)/', '^services/$1/'] },
+      { path: '^(services|workers)/', pathNot: ['^services/(platform|tokenizer|replies)/', '^services/$1/'] },
     ),
     never(
       'engine-is-pure',

@@ -42,7 +42,7 @@ export class ActiveRequest {
   constructor(request: RoutedRequest, nowMs: number) {
     this.request = request;
     this.arrivedMs = nowMs;
-    this.choices = request.texts.map((text, index) => new Choice(index, text));
+    this.choices = request.replies.map((reply, index) => new Choice(index, reply));
   }
 
   get id(): string {

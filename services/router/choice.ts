@@ -5,7 +5,7 @@
 import { assert } from '#platform/assert.ts';
 import { type ChoiceDelta, FinishReason } from '#proto/inference.ts';
 import type { FrameEntry } from '#proto/worker.ts';
-import type { ChoiceText } from './choice-text.ts';
+import type { ChoiceReply } from './choice-reply.ts';
 
 /** Early entries that are held; one more and the choice cannot be continued. */
 export const maxHeldEntries = 1024;
@@ -22,11 +22,11 @@ export class Choice {
   #finished = false;
   #stopsAtLeader = false;
   readonly #held: HeldEntry[] = [];
-  readonly #text: ChoiceText;
+  readonly #reply: ChoiceReply;
 
-  constructor(index: number, text: ChoiceText) {
+  constructor(index: number, reply: ChoiceReply) {
     this.index = index;
-    this.#text = text;
+    this.#reply = reply;
   }
 
   /** Tokens that the client has. */
@@ -80,8 +80,8 @@ export class Choice {
     if (known > tokenIds.length || (known === tokenIds.length && finishReason === undefined)) return delta;
     const into = delta ?? this.#emptyDelta();
     let end = known;
-    for (; end < tokenIds.length && !this.#text.stopped; end++) into.text += this.#text.push(tokenIds[end]!);
-    if (!this.#text.stopped && finishReason !== undefined) into.text += this.#text.end();
+    for (; end < tokenIds.length && !this.#reply.stopped; end++) this.#reply.push(tokenIds[end]!, into);
+    if (!this.#reply.stopped && finishReason !== undefined) this.#reply.end(into);
     addTokens(into, tokenIds, known, end);
     if (logprobs.length > 0) into.logprobs = into.logprobs.concat(logprobs.slice(known, end));
     assert(
@@ -89,8 +89,10 @@ export class Choice {
       'positions do not follow on',
     );
     this.#nextPosition += end - known;
-    if (this.#text.stopped || finishReason !== undefined) {
-      into.finishReason = this.#text.stopped ? FinishReason.FINISH_REASON_STOP : finishReason;
+    const reason = this.#reply.stopped ? FinishReason.FINISH_REASON_STOP : finishReason;
+    if (reason !== undefined) {
+      const calls = reason === FinishReason.FINISH_REASON_STOP && this.#reply.hasCall;
+      into.finishReason = calls ? FinishReason.FINISH_REASON_TOOL_CALLS : reason;
       this.#stopsAtLeader = finishReason === undefined;
       this.#finished = true;
       this.#held.length = 0;

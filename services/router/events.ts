@@ -3,7 +3,7 @@ import type { ErrorCode, TriremeError } from '#platform/errors.ts';
 import type { EngineStatus } from '#proto/control.ts';
 import type { GenerateResponse, SamplingParams } from '#proto/inference.ts';
 import type { Frame, LeaderMessage, RouterMessage } from '#proto/worker.ts';
-import type { ChoiceText } from './choice-text.ts';
+import type { ChoiceReply } from './choice-reply.ts';
 
 /** A request that is ready to run: tokenised, defaults applied, seed drawn. */
 export interface RoutedRequest {
@@ -13,7 +13,7 @@ export interface RoutedRequest {
   readonly prompt: readonly number[];
   readonly sampling: SamplingParams;
   /** One for each choice; at least one. */
-  readonly texts: readonly ChoiceText[];
+  readonly replies: readonly ChoiceReply[];
 }
 
 /** Drawn by the shell for every session it opens; never used again. */

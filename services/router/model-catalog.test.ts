@@ -40,6 +40,7 @@ test('a package is read once, ahead of the first request, and forgotten with its
   catalog.refresh();
   const files = await catalog.load(record);
   expect(files.defaults).toEqual({ temperature: 0 });
+  expect(files.replyFormat?.name).toBe('hermes');
   expect(await catalog.load(record)).toBe(files);
   fleet.apply({ kind: 'delete', key: modelKey('m') });
   catalog.refresh();

@@ -1,9 +1,11 @@
-/** What serving a model takes beside its groups: tokenizer and sampling defaults, read once from its package. */
+/** What serving a model takes beside its groups: tokenizer, sampling defaults, format of replies; read once from its package. */
 import path from 'node:path';
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { ModelRecord } from '#proto/records.ts';
+import type { ReplyFormat } from '#replies/reply-format.ts';
+import { chooseReplyFormat } from '#replies/reply-formats.ts';
 import { readPackageJson } from '#tokenizer/package-files.ts';
 import { loadTokenizer, type Tokenizer } from '#tokenizer/tokenizer.ts';
 import type { Fleet } from './fleet.ts';
@@ -15,6 +17,8 @@ const retryMs = 5000;
 export interface ModelFiles {
   readonly tokenizer: Tokenizer;
   readonly defaults: SamplingDefaults;
+  /** How its replies mark reasoning and calls; undefined: not, as far as its files tell. */
+  readonly replyFormat: ReplyFormat | undefined;
 }
 
 export interface ModelCatalogOptions {
@@ -83,7 +87,12 @@ export class ModelCatalog {
 async function loadFiles(folder: string): Promise<ModelFiles> {
   const name = 'generation_config.json';
   const [tokenizer, config = {}] = await Promise.all([loadTokenizer(folder), readPackageJson(folder, name)]);
-  return { tokenizer, defaults: readSamplingDefaults(config, path.join(folder, name)) };
+  const { templates, tokens } = tokenizer.markup;
+  return {
+    tokenizer,
+    defaults: readSamplingDefaults(config, path.join(folder, name)),
+    replyFormat: chooseReplyFormat(templates, tokens),
+  };
 }
 
 function keyOf({ packagePath, packageDigest }: ModelRecord): string {

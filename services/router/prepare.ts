@@ -1,17 +1,21 @@
-/** From what a client sent to what can run: checks, token ids, complete sampling parameters, a text for each choice. */
+/** From what a client sent to what can run: checks, token ids, complete sampling parameters, a reply for each choice. */
 import { TriremeError } from '#platform/errors.ts';
 import type { RandomSource } from '#platform/random.ts';
-import type { GenerateRequest } from '#proto/inference.ts';
+import type { GenerateRequest, SamplingParams } from '#proto/inference.ts';
 import type { ModelRecord } from '#proto/records.ts';
 import { StopStrings } from '#tokenizer/stop-matcher.ts';
-import type { Tokenizer } from '#tokenizer/tokenizer.ts';
-import { ChoiceText } from './choice-text.ts';
+import type { Tokenizer, ToolDefinition } from '#tokenizer/tokenizer.ts';
+import { ChoiceReply } from './choice-reply.ts';
+import { conversationOf, lengthOf } from './conversation.ts';
 import type { RoutedRequest } from './events.ts';
 import type { ModelFiles } from './model-catalog.ts';
+import { detokenizing, formatFor, parserMaker } from './reply-plan.ts';
 import { checkSampling, completeSampling } from './sampling.ts';
 
 export const maxRequestIdLength = 128;
-export const maxChatMessages = 4096;
+
+/** Characters or tokens at the end of a prompt in which a tag shows that the reply goes on inside it. */
+const promptEndLength = 64;
 
 /** Text is measured before it is tokenised. Normalisation may shorten it, hardly ever by more than this. */
 const normalisationSlack = 4;
@@ -36,15 +40,8 @@ export function checkRequest({ requestId, prompt, n }: GenerateRequest, maxChoic
     case 'tokenIds':
       if (prompt.value.ids.length === 0) throw invalid('the prompt is empty; it needs at least one token');
       return;
-    case 'chat': {
-      const { messages } = prompt.value;
-      if (messages.length === 0) throw invalid('the conversation is empty; it needs at least one message');
-      if (messages.length > maxChatMessages)
-        throw invalid(`the conversation has more than ${maxChatMessages} messages`);
-      const nameless = messages.findIndex(({ role }) => role === '');
-      if (nameless >= 0) throw invalid(`message ${nameless} of the conversation has no role`);
+    case 'chat':
       return;
-    }
     default:
       throw invalid('the request has no prompt: set text, token_ids or chat');
   }
@@ -56,45 +53,65 @@ export function prepare(request: GenerateRequest, options: PrepareOptions): Rout
   const { tokenizer, defaults } = files;
   const sampling = completeSampling(request.sampling, defaults, drawSeed(random));
   checkSampling(sampling);
-  const prompt = promptIds(request, tokenizer, record.contextLength);
+  const format = formatFor(request, files.replyFormat);
+  const prompt = readPrompt(request, tokenizer, record.contextLength);
+  const createParser = parserMaker(format, request, prompt);
   const stops = sampling.stop.length > 0 ? new StopStrings(sampling.stop) : undefined;
-  // An answer in a chat is a text of its own; everything else goes on the prompt.
-  const continues = request.prompt?.$case !== 'chat';
   const minTokens = sampling.minTokens ?? 0;
-  const texts = Array.from(
-    { length: Math.max(1, request.n) },
-    () => new ChoiceText({ detokenizer: tokenizer.createDetokenizer({ continues }), stops, minTokens }),
-  );
-  return { id, model: record.name, prompt, sampling: { ...sampling, stop: [] }, texts };
+  // An answer in a chat is a text of its own; everything else goes on the prompt.
+  const isChat = request.prompt?.$case === 'chat';
+  const replies = Array.from({ length: Math.max(1, request.n) }, (_, choice) => {
+    const detokenizer = tokenizer.createDetokenizer(detokenizing(format, !isChat));
+    return new ChoiceReply({
+      ...{ detokenizer, parser: createParser(), stops, minTokens },
+      callIdPrefix: `call_${id}_${choice}_`,
+    });
+  });
+  const stopTokenIds = isChat ? withTurnEnd(sampling, tokenizer.turnEnd) : sampling.stopTokenIds;
+  return { id, model: record.name, prompt: prompt.ids, sampling: { ...sampling, stop: [], stopTokenIds }, replies };
+}
+
+/** A chat's answer ends with its turn, which is not an end token of every model. */
+function withTurnEnd({ stopTokenIds, ignoreEos }: SamplingParams, turnEnd: number | undefined): number[] {
+  const isKnown = turnEnd === undefined || ignoreEos || stopTokenIds.includes(turnEnd);
+  return isKnown ? stopTokenIds : [...stopTokenIds, turnEnd];
+}
+
+interface Prompt {
+  readonly ids: readonly number[];
+  /** Its last characters. */
+  readonly promptEnd: string;
+  readonly tools: readonly ToolDefinition[];
 }
 
 /** contextLength 0: not known, and left to the group. */
-function promptIds({ prompt }: GenerateRequest, tokenizer: Tokenizer, contextLength: number): readonly number[] {
+function readPrompt({ prompt }: GenerateRequest, tokenizer: Tokenizer, contextLength: number): Prompt {
   const limit = contextLength === 0 ? Number.POSITIVE_INFINITY : contextLength;
-  const ids = idsOf(prompt, tokenizer, limit);
-  if (ids.length === 0) throw invalid('the prompt is empty; it needs at least one token');
-  if (ids.length >= limit) throw tooLong(`the prompt has ${ids.length} tokens`, limit);
-  return ids;
+  const read = promptOf(prompt, tokenizer, limit);
+  const { length } = read.ids;
+  if (length === 0) throw invalid('the prompt is empty; it needs at least one token');
+  if (length >= limit) throw tooLong(`the prompt has ${length} tokens`, limit);
+  return read;
 }
 
-function idsOf(prompt: GenerateRequest['prompt'], tokenizer: Tokenizer, limit: number): readonly number[] {
+function promptOf(prompt: GenerateRequest['prompt'], tokenizer: Tokenizer, limit: number): Prompt {
   switch (prompt?.$case) {
-    case 'text':
+    case 'text': {
       checkLength(prompt.value.length, tokenizer, limit);
-      return tokenizer.encode(prompt.value);
-    case 'tokenIds':
-      return prompt.value.ids;
+      return { ids: tokenizer.encode(prompt.value), promptEnd: prompt.value.slice(-promptEndLength), tools: [] };
+    }
+    case 'tokenIds': {
+      const { ids } = prompt.value;
+      return { ids, promptEnd: tokenizer.decode(ids.slice(-promptEndLength), { showsSpecial: true }), tools: [] };
+    }
     case 'chat': {
-      const { messages } = prompt.value;
-      checkLength(
-        messages.reduce((sum, { content }) => sum + content.length, 0),
-        tokenizer,
-        limit,
-      );
-      return tokenizer.chat({ messages }).ids;
+      checkLength(lengthOf(prompt.value), tokenizer, limit);
+      const conversation = conversationOf(prompt.value);
+      const { text, ids } = tokenizer.chat(conversation);
+      return { ids, promptEnd: text.slice(-promptEndLength), tools: conversation.tools ?? [] };
     }
     default:
-      return [];
+      return { ids: [], promptEnd: '', tools: [] };
   }
 }
 

@@ -10,7 +10,8 @@ export type SamplingDefaults = Pick<SamplingParams, 'temperature' | 'topK' | 'to
 export const maxStopStrings = 16;
 /** Characters of one. */
 export const maxStopLength = 1024;
-export const maxStopTokens = 1024;
+/** Leaves room for the token that ends a turn among the 1024 that an engine takes. */
+export const maxStopTokens = 1023;
 export const maxLogitBiases = 4096;
 export const maxTopLogprobs = 20;
 

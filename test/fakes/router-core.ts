@@ -5,7 +5,7 @@ import { FinishReason, SamplingParams } from '#proto/inference.ts';
 import { GroupRecord, GroupState, type ModelRecord } from '#proto/records.ts';
 import { Frame, FrameEntry, type LeaderMessage } from '#proto/worker.ts';
 import { StopStrings } from '#tokenizer/stop-matcher.ts';
-import { ChoiceText } from '../../services/router/choice-text.ts';
+import { ChoiceReply } from '../../services/router/choice-reply.ts';
 import { defaultConfig, type RouterConfig } from '../../services/router/config.ts';
 import type { RoutedRequest, RouterAction, RouterEvent } from '../../services/router/events.ts';
 import type { FleetView } from '../../services/router/fleet.ts';
@@ -49,8 +49,9 @@ export function letters(id: string, options: RequestOptions = {}): RoutedRequest
   const { model = 'm', n = 1, stop = [], minTokens = 0 } = options;
   const stops = stop.length > 0 ? new StopStrings(stop) : undefined;
   const detokenizer = { push: (token: number) => String.fromCodePoint(token), end: () => '' };
-  const texts = Array.from({ length: n }, () => new ChoiceText({ detokenizer, stops, minTokens }));
-  return { id, model, prompt: [1, 2, 3], sampling: SamplingParams.fromPartial({ seed: '7' }), texts };
+  const callIdPrefix = `${id}:`;
+  const replies = Array.from({ length: n }, () => new ChoiceReply({ detokenizer, stops, minTokens, callIdPrefix }));
+  return { id, model, prompt: [1, 2, 3], sampling: SamplingParams.fromPartial({ seed: '7' }), replies };
 }
 
 /** Tokens that spell the text. */

@@ -8,7 +8,7 @@ import type { Metrics } from '#platform/metrics.ts';
 import { systemRandom } from '#platform/random.ts';
 import { createRpcClient, type RpcClient, type StreamOptions } from '#platform/rpc.ts';
 import { EmbeddedStore } from '#platform/store-embedded.ts';
-import { type ChatMessage, GenerateRequest, type GenerateResponse, InferenceService } from '#proto/inference.ts';
+import { type Chat, GenerateRequest, type GenerateResponse, InferenceService } from '#proto/inference.ts';
 import { modelKey } from '#proto/keys.ts';
 import { OperationsService, type StatusResponse } from '#proto/operations.ts';
 import { ModelRecord } from '#proto/records.ts';
@@ -30,7 +30,7 @@ export type RequestParts = Omit<DeepPartial<GenerateRequest>, 'prompt'> & {
   readonly prompt?:
     | { readonly $case: 'text'; readonly value: string }
     | { readonly $case: 'tokenIds'; readonly value: { readonly ids: readonly number[] } }
-    | { readonly $case: 'chat'; readonly value: { readonly messages: readonly DeepPartial<ChatMessage>[] } };
+    | { readonly $case: 'chat'; readonly value: DeepPartial<Chat> };
 };
 
 export function requestOf(parts: RequestParts): GenerateRequest {
