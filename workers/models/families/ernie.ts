@@ -1,0 +1,54 @@
+/** ERNIE 4.5, dense and with experts: neighbouring dimensions turn together; scores are softmax, corrected for choosing. */
+import type { ConfigReader } from '../config/config-reader.ts';
+import { type IsSparse, readDense, readExperts } from '../config/experts.ts';
+import { readGrouped } from '../config/grouped.ts';
+import { readRotary } from '../config/rotary.ts';
+import { readSizes, refuseWindows } from '../config/sizes.ts';
+import { eachLayer, type Family } from '../family.ts';
+import type { GroupedSpec } from '../spec.ts';
+
+function readAttention(config: ConfigReader): GroupedSpec {
+  refuseWindows(config);
+  if (config.flag('use_bias', false)) throw config.unsupported('use_bias', true, 'false');
+  return readGrouped(config);
+}
+
+/** From the first to the last of these layers, every so many. */
+function sparseBetween(config: ConfigReader): IsSparse {
+  const layers = config.size('num_hidden_layers');
+  const start = config.count('moe_layer_start_index', 1);
+  const interval = config.size('moe_layer_interval', 1);
+  const last = config.isNumber('moe_layer_end_index', -1)
+    ? layers - 1
+    : config.count('moe_layer_end_index', layers - 1);
+  return (layer) => layer >= start && layer <= last && (layer + 1) % interval === 0;
+}
+
+export const ernie: Family = (config) => {
+  const attention = readAttention(config);
+  const mlp = readDense(config);
+  return {
+    ...readSizes(config, 1e-5),
+    rotary: readRotary(config, { dims: attention.headDim, pairs: 'neighbours' }),
+    layers: eachLayer(config, () => ({ attention, mlp })),
+  };
+};
+
+export const ernieMoe: Family = (config) => {
+  const attention = readAttention(config);
+  const isSparse = sparseBetween(config);
+  const width = config.size('moe_intermediate_size');
+  const count = config.count('moe_num_shared_experts', 0);
+  const shared = count === 0 ? null : { width: count * width, gated: false };
+  const routing = { correction: config.flag('moe_use_aux_free', true) };
+  const experts = readExperts(config, { shared, routing });
+  config.ignore(['moe_norm_min']); // Softmax over the chosen is never so small.
+  return {
+    ...readSizes(config, 1e-5),
+    rotary: readRotary(config, { dims: attention.headDim, pairs: 'neighbours' }),
+    layers: eachLayer(config, (layer) => ({
+      attention,
+      mlp: isSparse(layer) ? experts : readDense(config),
+    })),
+  };
+};
