@@ -17,11 +17,14 @@ export interface NaiveModelOptions {
   readonly failAtStep?: number;
   /** Sequences that contain this token get NaN for logits. */
   readonly poison?: number;
+  /** False: as a model that keeps a state, it throws when a sequence is to start from part of another's. */
+  readonly canCopy?: boolean;
 }
 
 export class NaiveModel implements ModelRunner {
   readonly vocabularySize: number;
   readonly contextLength: number;
+  readonly canCopy: boolean;
   /** Tokens that went through the model. */
   computedTokens = 0;
   readonly plans: StepPlan[] = [];
@@ -34,6 +37,7 @@ export class NaiveModel implements ModelRunner {
     this.#options = options;
     this.vocabularySize = options.vocabularySize;
     this.contextLength = options.contextLength;
+    this.canCopy = options.canCopy ?? true;
   }
 
   get usedSlots(): readonly number[] {
@@ -60,6 +64,7 @@ export class NaiveModel implements ModelRunner {
   }
 
   #copy({ from, to, positions }: KvCopy): void {
+    expectThat(this.canCopy, 'this model cannot copy');
     const source = this.#caches.get(from);
     expectThat(source !== undefined && source.length >= positions && positions > 0, `slot ${from} lacks ${positions}`);
     expectThat(!this.#caches.has(to), `slot ${to} is not empty`);

@@ -1,9 +1,10 @@
-/** The demo model as a package, sliced when first asked for and gone with the process. */
+/** The demo model and goldens as packages, sliced when first asked for and gone with the process. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { WeightFormat } from '../../workers/models/manifest.ts';
 import { slice } from '../../workers/slicer/slice.ts';
+import { goldenCheckpoint } from '../fixtures/tiny-checkpoint.ts';
 
 export const demoModel = new URL('../../models/demo', import.meta.url).pathname;
 
@@ -20,9 +21,22 @@ export function scratchFolder(): string {
 }
 
 export function demoPackage(ranks: number, weights: WeightFormat): Promise<string> {
-  const name = `demo-${weights}-${ranks}`;
+  return slicedOnce(`demo-${weights}-${ranks}`, async (out) => {
+    await slice({ model: demoModel, out, ranks, weights });
+  });
+}
+
+/** Of a tiny model with random weights. */
+export function goldenPackage(golden: string, ranks: number, weights: WeightFormat): Promise<string> {
+  return slicedOnce(`${golden}-${weights}-${ranks}`, async (out) => {
+    await using folder = await goldenCheckpoint(golden);
+    await slice({ model: folder.checkpoint, out, ranks, weights });
+  });
+}
+
+function slicedOnce(name: string, sliceTo: (out: string) => Promise<void>): Promise<string> {
   const out = path.join(scratchFolder(), name);
-  const sliced = known.get(name) ?? slice({ model: demoModel, out, ranks, weights }).then(() => out);
+  const sliced = known.get(name) ?? sliceTo(out).then(() => out);
   known.set(name, sliced);
   return sliced;
 }

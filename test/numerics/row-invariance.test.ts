@@ -3,12 +3,16 @@ import { expect, test } from 'vitest';
 import type { WeightFormat } from '../../workers/models/manifest.ts';
 import { runJob, type Transport } from '../../workers/verify/run-job.ts';
 import { type BitsJob, type BitsResult, bitsServing } from './bits-leader.ts';
-import { demoPackage } from './demo-package.ts';
+import { demoPackage, goldenPackage } from './demo-package.ts';
 
-const vocabularySize = 2048;
+const demoVocabulary = 2048;
+const goldenVocabulary = 509;
 
 async function bits(weights: WeightFormat, ranks: number, transport: Transport): Promise<BitsResult> {
-  const packagePath = await demoPackage(ranks, weights);
+  return bitsOf(await demoPackage(ranks, weights), demoVocabulary, ranks, transport);
+}
+
+async function bitsOf(packagePath: string, vocabularySize: number, ranks: number, transport: Transport) {
   const data: BitsJob = { vocabularySize };
   const job = { module: new URL('./bits-leader.ts', import.meta.url).href, data };
   return (await runJob({ packagePath, ranks, transport, serving: bitsServing, job })) as BitsResult;
@@ -18,6 +22,22 @@ for (const weights of ['fp32', 'int8', 'int4'] as const) {
   for (const ranks of [1, 2, 4]) {
     test(`${weights}, ${ranks} ranks: the bits are the same alone, in batches of 1 to 32 and in any chunks`, async () => {
       const { departures, compared } = await bits(weights, ranks, 'threads');
+      expect(departures).toEqual([]);
+      expect(compared).toBeGreaterThan(2000);
+    });
+  }
+}
+
+/** Every kind of attention, norm and routing. */
+const families = ['deepseek_v3', 'glm_moe_dsa', 'qwen3_next', 'gpt_oss', 'minimax_m2', 'hunyuan_v1_moe'];
+for (const golden of families) {
+  for (const [weights, ranks] of [
+    ['fp32', 1],
+    ['int4', 2],
+  ] as const) {
+    test(`${golden}, ${weights}, ${ranks} ranks: the same`, async () => {
+      const packagePath = await goldenPackage(golden, ranks, weights);
+      const { departures, compared } = await bitsOf(packagePath, goldenVocabulary, ranks, 'threads');
       expect(departures).toEqual([]);
       expect(compared).toBeGreaterThan(2000);
     });

@@ -128,6 +128,16 @@ test('n choices equal n lone requests with the same seed and choice, and compute
   expect(engine.status().promptTokens).toBe(40);
 });
 
+test('choices of a model that cannot copy compute the prompt each, and give the same tokens', () => {
+  const { engine, model } = engineOverNaiveModel({ stepTokens: 16, canCopy: false });
+  const sent = request('a', 40, 6, { n: 3, settings: { ...neutralSettings, ignoreEos: true, maxTokens: 6, seed: 5n } });
+  engine.submit(sent);
+  const outputs = runToEnd(engine);
+  const streams = [0, 1, 2].map((choice) => tokensOf(outputs, 'a', choice));
+  expect(streams).toEqual([0, 1, 2].map((choice) => alone(sent, choice).tokens));
+  expect(model.computedTokens).toBe(3 * (40 + 5));
+});
+
 test('when the choice that computed the prompt is cancelled half-way, another one computes it', () => {
   const { engine } = engineOverNaiveModel({ stepTokens: 16 });
   const sent = request('a', 40, 3, { n: 2 });

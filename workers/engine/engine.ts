@@ -65,7 +65,10 @@ export class Engine {
     this.#settings = settings;
     this.#endTokens = endTokens;
     this.#pool = new BlockPool(settings.kvBlocks, settings.maxSequences);
-    this.#scheduler = new Scheduler(this.#pool, this.#running, this.#waiting, settings.stepTokens);
+    this.#scheduler = new Scheduler(this.#pool, this.#running, this.#waiting, {
+      stepTokens: settings.stepTokens,
+      canCopy: runner.canCopy,
+    });
     this.#sampler = new Sampler(runner.vocabularySize);
   }
 

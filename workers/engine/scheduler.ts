@@ -19,12 +19,19 @@ export class Scheduler {
   readonly #running: LineUp;
   readonly #waiting: LineUp;
   readonly #stepTokens: number;
+  readonly #canCopy: boolean;
 
-  constructor(pool: BlockPool, running: LineUp, waiting: LineUp, stepTokens: number) {
+  constructor(
+    pool: BlockPool,
+    running: LineUp,
+    waiting: LineUp,
+    { stepTokens, canCopy }: { readonly stepTokens: number; readonly canCopy: boolean },
+  ) {
     this.#pool = pool;
     this.#running = running;
     this.#waiting = waiting;
     this.#stepTokens = stepTokens;
+    this.#canCopy = canCopy;
   }
 
   /** To be called inside the pool's begin() .. commit() or rollback(). */
@@ -83,7 +90,7 @@ export class Scheduler {
   #sourceFor(sequence: Sequence, admitted: readonly Admission[]): Pick<Admission, 'donor' | 'shared'> | 'later' {
     const shared = sequence.shareable;
     const siblings = sequence.request.sequences;
-    if (shared === 0 || siblings.length === 1) return { donor: undefined, shared: 0 };
+    if (shared === 0 || siblings.length === 1 || !this.#canCopy) return { donor: undefined, shared: 0 };
     const running = siblings.filter(({ slot }) => slot !== undefined);
     const donor = running.find(({ cached }) => cached >= shared);
     if (donor) return { donor, shared };

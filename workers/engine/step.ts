@@ -51,6 +51,8 @@ export type ChunkLogits =
 export interface ModelRunner {
   readonly vocabularySize: number;
   readonly contextLength: number;
+  /** False for a model that keeps a state instead of positions: a sequence cannot start from part of another's. */
+  readonly canCopy: boolean;
   /** The result lists the plan's chunks in order. */
   run(plan: StepPlan): readonly ChunkLogits[];
 }

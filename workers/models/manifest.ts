@@ -90,7 +90,7 @@ export interface VectorLocation {
  *   latent    cos, sin, positions -> q [n, heads*(latent+dims)] (times W_k of kv_b, then rotated), k [n, latent+dims]
  *             with an indexer of its own also index_q [n, indexHeads*dim], index_k [n, dim], index_weights [n, indexHeads]
  *   delta     -> mixed [n, (2*keyDim*keyHeads + valueDim*valueHeads)], rate, decay [n, valueHeads], gate [n, valueDim*valueHeads]
- *     layer.L.delta           mixed, rate, decay, convolution [1, channels, kernel-1], state [1, valueHeads, keyDim, valueDim]
+ *     layer.L.delta           mixed, rate and decay (activated by the rank), convolution [1, channels, kernel-1], state [1, valueHeads, keyDim, valueDim]
  *                             -> context, next_convolution, next_state; for the rows of one sequence
  *
  * Where the group has one rank, nothing lies between attention-out and what follows, so the two are one piece:
@@ -117,4 +117,7 @@ export const vectorNames = {
   sinks: (layer: number) => `layer.${layer}.sinks`,
   /** What is added to the scores of experts for choosing [experts]. */
   correction: (layer: number) => `layer.${layer}.correction`,
+  /** Of a delta net, both [valueHeads]: logarithm of how fast a state decays, and what is added to a row's decay. */
+  decayLog: (layer: number) => `layer.${layer}.decay-log`,
+  decayBias: (layer: number) => `layer.${layer}.decay-bias`,
 } as const;

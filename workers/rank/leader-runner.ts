@@ -10,6 +10,7 @@ import { decodeShards, encodeShard, readAlone, wantedRows } from './vocabulary-g
 export class LeaderRunner implements ModelRunner {
   readonly vocabularySize: number;
   readonly contextLength: number;
+  readonly canCopy: boolean;
   readonly #model: RankModel;
   readonly #collective: Collective;
   readonly #vocabularies: readonly RankShard['vocabulary'][];
@@ -17,6 +18,7 @@ export class LeaderRunner implements ModelRunner {
   constructor(model: RankModel, collective: Collective, manifest: Manifest) {
     this.vocabularySize = manifest.spec.vocabularySize;
     this.contextLength = manifest.spec.contextLength;
+    this.canCopy = manifest.spec.layers.every(({ attention }) => attention.kind !== 'delta');
     this.#model = model;
     this.#collective = collective;
     const { spec, experts, shards } = manifest;

@@ -14,7 +14,7 @@ import type { AttentionSpec, ModelSpec } from '../models/spec.ts';
 import { tensorNames } from '../models/tensor-names.ts';
 import { vector } from './matrix.ts';
 import { attentionOutPiece } from './pieces/attention-out.ts';
-import { deltaInPiece, deltaPiece } from './pieces/delta.ts';
+import { deltaInPiece, deltaPart, deltaPiece } from './pieces/delta.ts';
 import { groupedInPiece, groupedNormPiece } from './pieces/grouped.ts';
 import { latentInPiece } from './pieces/latent.ts';
 import { expertPiece, mlpPiece, routerPiece } from './pieces/mlp.ts';
@@ -82,6 +82,11 @@ function planVectors({ spec, shard, layout }: PiecePlan): Record<string, VectorL
     const names = tensorNames.layer(layer);
     if (attention.kind === 'grouped' && attention.sinks) {
       place(vectorNames.sinks(layer), names.grouped.sinks, evenRange(attention.heads, shard));
+    }
+    if (attention.kind === 'delta') {
+      const { valueHeads } = deltaPart({ shard }, attention);
+      place(vectorNames.decayLog(layer), names.delta.decayLog, valueHeads);
+      place(vectorNames.decayBias(layer), names.delta.decayBias, valueHeads);
     }
     if (mlp.kind === 'experts' && mlp.routing.correction) {
       place(vectorNames.correction(layer), names.correction, { first: 0, count: mlp.experts });

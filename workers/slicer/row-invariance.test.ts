@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ModelProto, type ValueInfoProto } from '#proto/onnx.ts';
 import { type PieceInput, RankPieces, rowsOf } from '../../test/fixtures/package-pieces.ts';
-import { type GoldenName, goldenCheckpoint, temporaryFolder } from '../../test/fixtures/tiny-checkpoint.ts';
+import { goldenCheckpoint, temporaryFolder } from '../../test/fixtures/tiny-checkpoint.ts';
 import type { WeightFormat } from '../models/manifest.ts';
 import { type Piece, pieceName, piecesOf } from '../models/pieces.ts';
 import { shardOf } from '../models/shard.ts';
@@ -82,8 +82,8 @@ class PieceRows {
   }
 }
 
-const models: readonly GoldenName[] = ['llama', 'qwen3_moe', 'smollm2'];
-const folders = new Map<GoldenName, Awaited<ReturnType<typeof goldenCheckpoint>>>();
+const models = ['llama', 'qwen3_moe', 'smollm2', 'deepseek_v32', 'qwen3_next', 'gpt_oss', 'minimax_m2', 'ernie4_5_moe'];
+const folders = new Map<string, Awaited<ReturnType<typeof goldenCheckpoint>>>();
 
 beforeAll(async () => {
   for (const name of models) folders.set(name, await goldenCheckpoint(name));
@@ -96,7 +96,7 @@ afterAll(async () => {
 describe('a row of a piece', () => {
   const formats: readonly WeightFormat[] = ['fp32', 'int4', 'int8'];
   const cuts = models.flatMap((name) =>
-    formats.flatMap((weights) => [1, name === 'smollm2' ? 3 : 4].map((ranks) => [name, weights, ranks] as const)),
+    formats.flatMap((weights) => [1, name === 'smollm2' ? 3 : 2].map((ranks) => [name, weights, ranks] as const)),
   );
 
   it.each(cuts)('has the same bits alone and among 64: %s, %s, %i ranks', async (name, weights, ranks) => {
@@ -105,6 +105,7 @@ describe('a row of a piece', () => {
     const manifest = await slice({ model: folders.get(name)!.checkpoint, out, ranks, weights });
     using rank = new RankPieces(out, manifest, ranks - 1);
     const departures = piecesOf(manifest.spec, shardOf(manifest.spec, { rank: ranks - 1, ranks }, manifest.experts))
+      .filter(({ kind }) => kind !== 'delta') // Its rows follow from each other.
       .map((piece) => ({ piece: pieceName(piece), rows: new PieceRows(piece, rank).departures() }))
       .filter(({ rows }) => rows.length > 0);
     expect(departures).toEqual([]);

@@ -29,6 +29,10 @@ export class ProbedLeader implements ProbedRunner {
     return this.#runner.contextLength;
   }
 
+  get canCopy(): boolean {
+    return this.#runner.canCopy;
+  }
+
   run(plan: StepPlan): readonly ChunkLogits[] {
     return this.#runner.run(plan);
   }

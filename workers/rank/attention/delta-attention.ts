@@ -1,6 +1,6 @@
 /** Gated delta nets over the layers of a model: each keeps a state per sequence, which its rows change in turn. */
 import { assert } from '#platform/assert.ts';
-import { pieceNames } from '../../models/manifest.ts';
+import { pieceNames, vectorNames } from '../../models/manifest.ts';
 import { evenRange } from '../../models/shard.ts';
 import type { DeltaSpec } from '../../models/spec.ts';
 import type { Io, Runtime, Session, Tensor } from '../../runtime/runtime.ts';
@@ -36,6 +36,17 @@ function createState(runtime: Runtime, { convolution, memory }: StateShape): Sta
     return new Float32Array(Math.max(minimumFloats, count)).subarray(0, count);
   });
   return { convolution: runtime.tensor(data[0]!, convolution), memory: runtime.tensor(data[1]!, memory), data };
+}
+
+/** Of a layer, by value head. */
+interface Gates {
+  readonly speeds: Float32Array;
+  readonly bias: Float32Array;
+}
+
+/** log(1 + e^x), also where e^x overflows. */
+function softplus(x: number): number {
+  return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 }
 
 export class DeltaAttention implements AttentionKind {
@@ -87,6 +98,10 @@ export class DeltaAttention implements AttentionKind {
     const { runtime, slots, stream } = this.#options;
     const session = piece(pieceNames.attentionIn(layer));
     const delta = piece(pieceNames.delta(layer));
+    const gates = {
+      speeds: this.#options.vector(vectorNames.decayLog(layer)).map(Math.exp),
+      bias: this.#options.vector(vectorNames.decayBias(layer)),
+    };
     const { inputs, outputs } = streamInputs(stream, layer);
     const io = stream.io.create(inputs, [
       ...outputs,
@@ -101,6 +116,7 @@ export class DeltaAttention implements AttentionKind {
     return {
       run: (chunks) => {
         session.run(io);
+        this.#activate(gates, chunks);
         for (const chunk of chunks) {
           const state = states[chunk.slot]!;
           this.#runChunk(delta, chunk, state, spare);
@@ -109,6 +125,21 @@ export class DeltaAttention implements AttentionKind {
         }
       },
     };
+  }
+
+  /**
+   * How strongly a row is written and how far the state decays before it: sigmoid(rate) and -speed * softplus(decay + bias). A few
+   * numbers a row, for which operators take other paths than for many; what follows multiplies any difference.
+   */
+  #activate({ speeds, bias }: Gates, chunks: readonly ChunkRows[]): void {
+    const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
+    const [rate, decay] = [this.#rate.data, this.#decay.data];
+    const heads = this.#rate.width;
+    for (let i = 0; i < rows * heads; i++) {
+      const head = i % heads;
+      rate[i] = 1 / (1 + Math.exp(-rate[i]!));
+      decay[i] = -speeds[head]! * softplus(decay[i]! + bias[head]!);
+    }
   }
 
   #runChunk(session: Session, { firstPosition, firstRow, rows }: ChunkRows, state: State, next: State): void {

@@ -3,7 +3,6 @@ import { OnnxGraph } from '../../models/onnx-graph.ts';
 import { evenRange, type Range } from '../../models/shard.ts';
 import type { DeltaSpec } from '../../models/spec.ts';
 import { tensorNames } from '../../models/tensor-names.ts';
-import { vector } from '../matrix.ts';
 import { enterLayer, norm } from './norm.ts';
 import { floatLinear, floatWeight, linear, outputRows, type PiecePlan, rowsOf } from './piece-plan.ts';
 
@@ -22,7 +21,7 @@ interface DeltaPart {
   readonly valueRows: Range;
 }
 
-export function deltaPart({ shard }: PiecePlan, spec: DeltaSpec): DeltaPart {
+export function deltaPart({ shard }: Pick<PiecePlan, 'shard'>, spec: DeltaSpec): DeltaPart {
   const { keyDim, valueDim } = spec;
   const keyHeads = evenRange(spec.keyHeads, shard);
   const perKeyHead = spec.valueHeads / spec.keyHeads;
@@ -68,11 +67,8 @@ export function deltaPiece(plan: PiecePlan, layer: number, spec: DeltaSpec): Onn
     perValueHead(graph, plan, spec, unitLength(graph, plan, spec, key!, 'k'), 'k'),
     value!,
     graph.input('state', 'f32', [1, valueHeads.count, spec.keyDim, spec.valueDim]),
-    decays(graph, plan, layer, spec),
-    graph.node('Unsqueeze', [
-      graph.node('Sigmoid', [graph.input('rate', 'f32', ['n', valueHeads.count])]),
-      graph.i64('rate_axis', [0]),
-    ]),
+    sequenceOf(graph, graph.input('decay', 'f32', ['n', valueHeads.count])),
+    sequenceOf(graph, graph.input('rate', 'f32', ['n', valueHeads.count])),
   ];
   const attributes = {
     q_num_heads: valueHeads.count,
@@ -85,6 +81,11 @@ export function deltaPiece(plan: PiecePlan, layer: number, spec: DeltaSpec): Onn
   outputRows(graph, 'context', valueWidth);
   graph.output('next_state', 'f32', [1, valueHeads.count, spec.keyDim, spec.valueDim]);
   return graph;
+}
+
+/** x [n, width] -> [1, n, width] */
+function sequenceOf(graph: OnnxGraph, x: string): string {
+  return graph.node('Unsqueeze', [x, graph.i64(`${x}_axis`, [0])]);
 }
 
 /** silu of the causal convolution -> [1, n, channels]. */
@@ -106,13 +107,16 @@ function convolved(graph: OnnxGraph, plan: PiecePlan, layer: number, spec: Delta
   return graph.node('Transpose', ['convolved'], { perm: [0, 2, 1] });
 }
 
-/** Each key head of x [1, n, keyHeads*keyDim] divided by its length -> [1, n, keyHeads, keyDim]. */
+/**
+ * Each key head of x [1, n, keyHeads*keyDim] divided by its length -> [1, n, keyHeads, keyDim]. An RMS norm divides by the root of
+ * the mean where this divides by that of the sum; reductions of their own would add in another order for one row.
+ */
 function unitLength(graph: OnnxGraph, plan: PiecePlan, spec: DeltaSpec, x: string, name: string): string {
+  const { keyDim } = spec;
   const { keyHeads } = deltaPart(plan, spec);
-  const byHead = graph.node('Reshape', [x, graph.i64(`${name}_by_head`, [1, -1, keyHeads.count, spec.keyDim])]);
-  const sum = graph.node('ReduceSumSquare', [byHead, graph.i64(`${name}_sum_axis`, [3])], { keepdims: 1 });
-  const length = graph.node('Sqrt', [graph.node('Add', [sum, graph.f32(`${name}_epsilon`, [lengthEpsilon])])]);
-  return graph.node('Div', [byHead, length]);
+  const byHead = graph.node('Reshape', [x, graph.i64(`${name}_by_head`, [1, -1, keyHeads.count, keyDim])]);
+  const scale = graph.f32(`${name}_scale`, new Array<number>(keyDim).fill(keyDim ** -0.5));
+  return graph.node('RMSNormalization', [byHead, scale], { axis: -1, epsilon: { float: lengthEpsilon / keyDim } });
 }
 
 /** [1, n, keyHeads, keyDim] -> [1, n, valueHeads*keyDim]: value heads that share a key head lie side by side. */
@@ -121,17 +125,6 @@ function perValueHead(graph: OnnxGraph, plan: PiecePlan, spec: DeltaSpec, x: str
   const head = Array.from({ length: valueHeads.count }, (_, i) => Math.floor((i * keyHeads.count) / valueHeads.count));
   const repeated = graph.node('Gather', [x, graph.i64(`${name}_heads`, head)], { axis: 2 });
   return graph.node('Reshape', [repeated, graph.i64(`${name}_flat`, [1, -1, valueHeads.count * spec.keyDim])]);
-}
-
-/** -exp(A_log) * softplus(decay + dt_bias) -> [1, n, valueHeads] */
-function decays(graph: OnnxGraph, plan: PiecePlan, layer: number, spec: DeltaSpec): string {
-  const { delta: names } = tensorNames.layer(layer);
-  const { valueHeads } = deltaPart(plan, spec);
-  const weight = (tensor: string): string => floatWeight(graph, plan, vector(tensor, valueHeads), [valueHeads.count]);
-  const raw = graph.input('decay', 'f32', ['n', valueHeads.count]);
-  const soft = graph.node('Softplus', [graph.node('Add', [raw, weight(names.decayBias)])]);
-  const speed = graph.node('Neg', [graph.node('Exp', [weight(names.decayLog)])]);
-  return graph.node('Unsqueeze', [graph.node('Mul', [soft, speed]), graph.i64('decay_axis', [0])]);
 }
 
 /** Norm of each head of context [n, valueHeads*valueDim], times silu(gate). */
