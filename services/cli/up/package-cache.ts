@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { access, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import type { WeightFormat } from '../../../workers/models/manifest.ts';
+import { manifestFormat, type WeightFormat } from '../../../workers/models/manifest.ts';
 import { slice } from '../../../workers/slicer/slice.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -30,9 +30,12 @@ export async function cachedPackage(wanted: CachedPackage, terminal: Terminal, s
   return folder;
 }
 
-/** Names, sizes and times of the checkpoint's files: reading them all again at every start would take minutes for a large one. */
+/**
+ * Names, sizes and times of the checkpoint's files: reading them all again at every start would take minutes for a large one. A package
+ * in a form of the past is not used again.
+ */
 async function fingerprintOf(model: string): Promise<string> {
-  const hash = createHash('sha256').update(path.resolve(model));
+  const hash = createHash('sha256').update(`${manifestFormat} ${path.resolve(model)}`);
   for (const file of (await readdir(model).catch(() => [])).sort()) {
     // What cannot be looked at now is refused when it is read.
     const facts = await stat(path.join(model, file)).catch(() => undefined);
