@@ -1,4 +1,5 @@
 /** What the commands print: results on stdout, everything else on stderr; tables for people, one JSON value for machines. */
+import { styleText } from 'node:util';
 import cliProgress from 'cli-progress';
 import Table from 'cli-table3';
 
@@ -9,6 +10,8 @@ export interface Terminal {
   write(text: string): void;
   json(value: unknown): void;
   table(head: readonly string[], rows: readonly (readonly string[])[]): void;
+  /** Streamed text that is not part of the result: on stderr, dimmed where that is a terminal. */
+  aside(text: string): void;
   /** What goes on while the reader waits; never part of the result. */
   note(text: string): void;
   /** A bar on stderr; nothing is drawn when that is no terminal. */
@@ -52,6 +55,7 @@ export function createTerminal(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteS
       table.push(...rows.map((row) => [...row]));
       stdout.write(`${table.toString()}\n`);
     },
+    aside: (text) => void stderr.write(styleText('dim', text, { stream: stderr })),
     note: (text) => void stderr.write(`${text}\n`),
     progress: () => createBar(stderr),
   };

@@ -70,6 +70,21 @@ describe('a running system refuses', () => {
     ['a top_p out of range', ['--prompt', 'x', '--top-p', '7'], 'INVALID_ARGUMENT', /top_p must be .* not 7/],
     ['a temperature that is no number', ['--prompt', 'x', '--temperature', 'nan'], 'INVALID_ARGUMENT', /a number/],
     ['an empty stop text', ['--prompt', 'x', '--stop', ''], 'INVALID_ARGUMENT', /stop must be/],
+    ['a system message without a chat', ['--prompt', 'x', '--system', 'y'], 'INVALID_ARGUMENT', /goes with --chat/],
+    [
+      'tools that are none',
+      ['--chat', 'x', '--tools', 'package.json'],
+      'INVALID_ARGUMENT',
+      /holds no list. Write it as/,
+    ],
+    ['a format that there is not', ['--chat', 'x', '--reply-format', 'y'], 'INVALID_ARGUMENT', /"y".*raw, harmony, /],
+    ['half a choice about thinking', ['--chat', 'x', '--reasoning', 'maybe'], 'INVALID_ARGUMENT', /on, off, low/],
+    [
+      'tools that the model cannot be told of',
+      ['--chat', 'x', '--tools', 'test/fixtures/tools.json'],
+      'INVALID_ARGUMENT',
+      /no place for tools. describe them in a message, and set reply_format/,
+    ],
   ] as const)('%s', async (_, flags, code, line) => {
     const refused = await refusal(['generate', '--address', address, ...flags]);
     expect(refused).toEqual({ code, status: 64, line: expect.stringMatching(line) });

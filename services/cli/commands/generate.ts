@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { TriremeError } from '#platform/errors.ts';
-import { Chat, GenerateRequest, type SamplingParams } from '#proto/inference.ts';
+import { GenerateRequest, type SamplingParams } from '#proto/inference.ts';
 import { TriremeClient } from '../../client/client.ts';
 import {
   collect,
@@ -11,17 +11,18 @@ import {
   serverAddress,
   wholeNumber,
 } from '../arguments.ts';
+import { type ChatFlags, chatOf, chatOptions, refuseChatFlags } from '../chat-request.ts';
 import { abortOnSignals } from '../interrupt.ts';
 import { streamText } from '../stream-text.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface GenerateFlags {
+interface GenerateFlags extends ChatFlags {
   readonly address: string;
   readonly model: string;
   readonly prompt?: string;
   readonly chat?: string;
-  readonly system?: string;
   readonly tokens?: string;
+  readonly replyFormat?: string;
   readonly n: number;
   readonly maxTokens?: number;
   readonly minTokens?: number;
@@ -40,15 +41,15 @@ interface GenerateFlags {
 }
 
 export function addGenerate(program: Command, terminal: Terminal): void {
-  program
+  const command = program
     .command('generate')
-    .description('ask a running system; the text streams to stdout')
+    .description('ask a running system; the text streams to stdout, what the model thinks before it to stderr')
     .option('--address <host:port>', 'a router', serverAddress, defaultAddress)
     .option('--model <name>', 'which model; needless when there is one', '')
     .option('--prompt <text>', 'a text to go on from')
     .option('--chat <text>', 'a message to answer')
-    .option('--system <text>', 'with --chat: the system message')
     .option('--tokens <ids>', 'token ids to go on from, separated by commas')
+    .option('--reply-format <name>', 'how replies mark reasoning and calls; raw: show them as they are', '')
     .option('--n <count>', 'choices', wholeNumber(1, 128), 1)
     .option('--max-tokens <count>', 'end after so many', wholeNumber(1, largestCount))
     .option('--min-tokens <count>', 'do not end before so many', wholeNumber(0, largestCount))
@@ -63,12 +64,12 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option('--stop <text>', 'end before this text; may be given several times', collect)
     .option('--ignore-eos', 'go on past end tokens')
     .option('--logprobs <count>', 'with --json: log-probabilities, with the best so many', wholeNumber(0, 20))
-    .option('--json', 'print every message of the stream as a line of JSON')
-    .action((flags: GenerateFlags) => runGenerate(flags, terminal));
+    .option('--json', 'print every message of the stream as a line of JSON');
+  chatOptions(command).action((flags: GenerateFlags) => runGenerate(flags, terminal));
 }
 
 async function runGenerate(flags: GenerateFlags, terminal: Terminal): Promise<void> {
-  const request = requestOf(flags);
+  const request = await requestOf(flags);
   const client = new TriremeClient(flags.address);
   try {
     const stream = client.generate(request, abortOnSignals());
@@ -79,22 +80,20 @@ async function runGenerate(flags: GenerateFlags, terminal: Terminal): Promise<vo
   }
 }
 
-function requestOf(flags: GenerateFlags): GenerateRequest {
-  const { model, n } = flags;
-  return { ...GenerateRequest.create(), model, prompt: promptOf(flags), sampling: samplingOf(flags), n };
+async function requestOf(flags: GenerateFlags): Promise<GenerateRequest> {
+  const { model, n, replyFormat = '' } = flags;
+  const prompt = await promptOf(flags);
+  return { ...GenerateRequest.create(), model, prompt, sampling: samplingOf(flags), n, replyFormat };
 }
 
-function promptOf({ prompt, chat, system, tokens }: GenerateFlags): GenerateRequest['prompt'] {
+async function promptOf(flags: GenerateFlags): Promise<GenerateRequest['prompt']> {
+  const { prompt, chat, tokens } = flags;
   const given = [prompt, chat, tokens].filter((value) => value !== undefined);
   if (given.length !== 1) throw new TriremeError('INVALID_ARGUMENT', 'Give one of --prompt, --chat and --tokens');
+  if (chat !== undefined) return { $case: 'chat', value: await chatOf(chat, flags) };
+  refuseChatFlags(flags);
   if (prompt !== undefined) return { $case: 'text', value: prompt };
-  if (tokens !== undefined) return { $case: 'tokenIds', value: { ids: tokens.split(',').map(tokenId) } };
-  return { $case: 'chat', value: chatOf(chat ?? '', system) };
-}
-
-export function chatOf(message: string, system?: string): Chat {
-  const first = system === undefined ? [] : [{ role: 'system', content: system }];
-  return Chat.fromPartial({ messages: [...first, { role: 'user', content: message }] });
+  return { $case: 'tokenIds', value: { ids: (tokens ?? '').split(',').map(tokenId) } };
 }
 
 function tokenId(text: string): number {

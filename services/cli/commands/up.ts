@@ -10,6 +10,7 @@ import { ModelRecord } from '#proto/records.ts';
 import type { WeightFormat } from '../../../workers/models/manifest.ts';
 import { TriremeClient } from '../../client/client.ts';
 import { defaultAddress, serverUrl, wholeNumber } from '../arguments.ts';
+import { chatOf } from '../chat-request.ts';
 import { modelFolder } from '../hub.ts';
 import { reportError } from '../report-error.ts';
 import { streamText } from '../stream-text.ts';
@@ -20,7 +21,6 @@ import { startLocal } from '../up/local.ts';
 import { cachedPackage } from '../up/package-cache.ts';
 import { startProcesses } from '../up/processes.ts';
 import { groupsReady } from '../up/readiness.ts';
-import { chatOf } from './generate.ts';
 import { weightsOption } from './slice.ts';
 
 interface UpFlags extends ServingFlags {
@@ -154,7 +154,7 @@ async function slicedPackage(flags: UpFlags, terminal: Terminal, signal: AbortSi
 
 async function answer(address: string, prompt: string, terminal: Terminal): Promise<void> {
   const client = new TriremeClient(address);
-  const request = GenerateRequest.fromPartial({ prompt: { $case: 'chat', value: chatOf(prompt) } });
+  const request = GenerateRequest.fromPartial({ prompt: { $case: 'chat', value: await chatOf(prompt) } });
   await streamText(client.generate(request), 1, terminal);
   client.close();
 }
