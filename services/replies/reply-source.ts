@@ -115,14 +115,22 @@ export class ReplySource {
    */
   *readUpTo(literals: readonly string[], maxLength: number): Reading<string | undefined> {
     const longest = Math.max(...literals.map(({ length }) => length));
-    // What has been looked at is not looked at again, but for the beginning of a literal.
-    let from = 0;
+    // What has been searched is set aside, so that a long text costs no more per piece than a short one.
+    let aside = '';
+    let length: number | undefined;
     for (;;) {
-      const found = literals.map((literal) => this.#text.indexOf(literal, from)).filter((at) => at >= 0);
-      const at = Math.min(...found);
-      if (found.length > 0 && at <= maxLength) return this.take(at, 'structure');
-      from = Math.max(0, this.#text.length - longest + 1);
-      if (this.#text.length >= maxLength + longest || !(yield* this.more())) return undefined;
+      const found = literals.map((literal) => this.#text.indexOf(literal)).filter((at) => at >= 0);
+      const at = aside.length + Math.min(...found);
+      if (at <= maxLength) {
+        length = at;
+        break;
+      }
+      const searched = Math.max(0, this.#text.length - longest + 1);
+      aside += this.#text.slice(0, searched);
+      this.#text = this.#text.slice(searched);
+      if (aside.length > maxLength || !(yield* this.more())) break;
     }
+    this.#text = aside + this.#text;
+    return length === undefined ? undefined : this.take(length, 'structure');
   }
 }
