@@ -30,7 +30,7 @@ for (let cycle = 0; cycle < Number(cycles); cycle++) {
     packagePath,
     ranks: shards.length,
     localRanks: shards.map(({ rank }) => rank),
-    serving: { kvBlocks: 256, maxSequences: 16, stepTokens: 256, maxWaiting: 16 },
+    serving: { kvBlocks: 256, maxSequences: 16, stepTokens: 256, maxWaiting: 16, adapters: undefined },
     events: { onProgress: () => {}, onReport: () => {}, onExit: fail, onStuck: fail },
     log,
   });

@@ -87,6 +87,8 @@ export interface RankChunk {
   tokens: number[];
   /** 0 none, 1 best token of the last row, 2 full logits of the last row, 3 full logits of every row */
   logits: number;
+  /** place of the adapter that these rows have */
+  adapter?: number | undefined;
 }
 
 function createBaseEngineCommand(): EngineCommand {
@@ -1089,7 +1091,7 @@ export const KvCopy: MessageFns<KvCopy> = {
 };
 
 function createBaseRankChunk(): RankChunk {
-  return { slot: 0, firstPosition: 0, tokens: [], logits: 0 };
+  return { slot: 0, firstPosition: 0, tokens: [], logits: 0, adapter: undefined };
 }
 
 export const RankChunk: MessageFns<RankChunk> = {
@@ -1109,6 +1111,9 @@ export const RankChunk: MessageFns<RankChunk> = {
     }
     if (message.logits !== 0) {
       writer.uint32(32).uint32(message.logits);
+    }
+    if (message.adapter !== undefined) {
+      writer.uint32(40).uint32(message.adapter);
     }
     return writer;
   },
@@ -1168,6 +1173,14 @@ export const RankChunk: MessageFns<RankChunk> = {
             message.logits = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.adapter = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1190,6 +1203,7 @@ export const RankChunk: MessageFns<RankChunk> = {
         : 0,
       tokens: globalThis.Array.isArray(object?.tokens) ? object.tokens.map((e: any) => globalThis.Number(e)) : [],
       logits: isSet(object.logits) ? globalThis.Number(object.logits) : 0,
+      adapter: isSet(object.adapter) ? globalThis.Number(object.adapter) : undefined,
     };
   },
 
@@ -1207,6 +1221,9 @@ export const RankChunk: MessageFns<RankChunk> = {
     if (message.logits !== 0) {
       obj.logits = Math.round(message.logits);
     }
+    if (message.adapter !== undefined) {
+      obj.adapter = Math.round(message.adapter);
+    }
     return obj;
   },
 
@@ -1219,6 +1236,7 @@ export const RankChunk: MessageFns<RankChunk> = {
     message.firstPosition = object.firstPosition ?? 0;
     message.tokens = object.tokens?.map((e) => e) || [];
     message.logits = object.logits ?? 0;
+    message.adapter = object.adapter ?? undefined;
     return message;
   },
 };

@@ -105,6 +105,18 @@ export interface ServingSettings {
   stepTokens: number;
   /** sequences that may wait for a place before submits get no_room */
   maxWaiting: number;
+  /** absent: requests have none */
+  adapters: AdapterSettings | undefined;
+}
+
+/** Low-rank adapters that requests may name. */
+export interface AdapterSettings {
+  /** holds a folder for each adapter, by its name, as the workers see it */
+  folder: string;
+  /** adapters in memory at a time */
+  places: number;
+  /** largest rank of one */
+  rank: number;
 }
 
 /** workers/<id>, under the worker's lease. */
@@ -359,7 +371,7 @@ export const ModelRecord: MessageFns<ModelRecord> = {
 };
 
 function createBaseServingSettings(): ServingSettings {
-  return { kvBlocks: 0, maxSequences: 0, stepTokens: 0, maxWaiting: 0 };
+  return { kvBlocks: 0, maxSequences: 0, stepTokens: 0, maxWaiting: 0, adapters: undefined };
 }
 
 export const ServingSettings: MessageFns<ServingSettings> = {
@@ -375,6 +387,9 @@ export const ServingSettings: MessageFns<ServingSettings> = {
     }
     if (message.maxWaiting !== 0) {
       writer.uint32(32).uint32(message.maxWaiting);
+    }
+    if (message.adapters !== undefined) {
+      AdapterSettings.encode(message.adapters, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -424,6 +439,14 @@ export const ServingSettings: MessageFns<ServingSettings> = {
             message.maxWaiting = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.adapters = AdapterSettings.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -458,6 +481,7 @@ export const ServingSettings: MessageFns<ServingSettings> = {
         : isSet(object.max_waiting)
         ? globalThis.Number(object.max_waiting)
         : 0,
+      adapters: isSet(object.adapters) ? AdapterSettings.fromJSON(object.adapters) : undefined,
     };
   },
 
@@ -475,6 +499,9 @@ export const ServingSettings: MessageFns<ServingSettings> = {
     if (message.maxWaiting !== 0) {
       obj.maxWaiting = Math.round(message.maxWaiting);
     }
+    if (message.adapters !== undefined) {
+      obj.adapters = AdapterSettings.toJSON(message.adapters);
+    }
     return obj;
   },
 
@@ -487,6 +514,110 @@ export const ServingSettings: MessageFns<ServingSettings> = {
     message.maxSequences = object.maxSequences ?? 0;
     message.stepTokens = object.stepTokens ?? 0;
     message.maxWaiting = object.maxWaiting ?? 0;
+    message.adapters = (object.adapters !== undefined && object.adapters !== null)
+      ? AdapterSettings.fromPartial(object.adapters)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAdapterSettings(): AdapterSettings {
+  return { folder: "", places: 0, rank: 0 };
+}
+
+export const AdapterSettings: MessageFns<AdapterSettings> = {
+  encode(message: AdapterSettings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.folder !== "") {
+      writer.uint32(10).string(message.folder);
+    }
+    if (message.places !== 0) {
+      writer.uint32(16).uint32(message.places);
+    }
+    if (message.rank !== 0) {
+      writer.uint32(24).uint32(message.rank);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdapterSettings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdapterSettings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.folder = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.places = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.rank = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AdapterSettings {
+    return {
+      folder: isSet(object.folder) ? globalThis.String(object.folder) : "",
+      places: isSet(object.places) ? globalThis.Number(object.places) : 0,
+      rank: isSet(object.rank) ? globalThis.Number(object.rank) : 0,
+    };
+  },
+
+  toJSON(message: AdapterSettings): unknown {
+    const obj: any = {};
+    if (message.folder !== "") {
+      obj.folder = message.folder;
+    }
+    if (message.places !== 0) {
+      obj.places = Math.round(message.places);
+    }
+    if (message.rank !== 0) {
+      obj.rank = Math.round(message.rank);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AdapterSettings>, I>>(base?: I): AdapterSettings {
+    return AdapterSettings.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AdapterSettings>, I>>(object: I): AdapterSettings {
+    const message = createBaseAdapterSettings();
+    message.folder = object.folder ?? "";
+    message.places = object.places ?? 0;
+    message.rank = object.rank ?? 0;
     return message;
   },
 };

@@ -69,6 +69,21 @@ module.exports = {
       { path: '^workers/(rank|worker|engine|runtime|collectives)/' },
     ),
     never(
+      'adapters-read-files-and-fill-memory',
+      'workers/adapters cuts adapters for ranks; of the slicer it needs what reads safetensors.',
+      { path: room('workers/adapters'), pathNot: '[.]test[.]ts$' },
+      {
+        path: '^(workers|services)/',
+        pathNot: ['^workers/(adapters|models)/', '^workers/slicer/(safetensors|widen)[.]ts$', '^services/platform/'],
+      },
+    ),
+    never(
+      'ranks-see-the-memory-of-adapters-only',
+      'Who reads adapters is not for a rank to know.',
+      { path: '^workers/rank/', pathNot: '[.]test[.]ts$' },
+      { path: '^workers/adapters/', pathNot: '^workers/adapters/adapter-memory[.]ts$' },
+    ),
+    never(
       'rank-never-imports-slicer-or-worker',
       'A rank runs inside a worker and does not know it.',
       { path: '^workers/(rank|runtime|collectives|engine)/', pathNot: '[.]test[.]ts$' },

@@ -16,6 +16,7 @@ interface CodeFacts {
 export const errorCodes = {
   // What the caller sent.
   INVALID_ARGUMENT: { grpc: 3, http: 400, exit: 64 },
+  UNKNOWN_ADAPTER: { grpc: 5, http: 404, exit: 64 },
   PROMPT_TOO_LONG: { grpc: 3, http: 400, exit: 64 },
   UNKNOWN_MODEL: { grpc: 5, http: 404, exit: 64 },
   MESSAGE_TOO_LARGE: { grpc: 8, http: 413, exit: 64 },
@@ -33,6 +34,7 @@ export const errorCodes = {
   NOT_A_PACKAGE: { grpc: 9, http: 500, exit: 66 },
   UNKNOWN_FAMILY: { grpc: 9, http: 500, exit: 65 },
   INVALID_CHECKPOINT: { grpc: 9, http: 500, exit: 65 },
+  INVALID_ADAPTER: { grpc: 9, http: 500, exit: 65 },
   TRUNCATED_FILE: { grpc: 9, http: 500, exit: 65 },
   MISSING_TENSOR: { grpc: 9, http: 500, exit: 65 },
   TENSOR_SHAPE: { grpc: 9, http: 500, exit: 65 },

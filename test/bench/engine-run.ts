@@ -42,7 +42,7 @@ class EngineBench {
       packagePath,
       ranks,
       localRanks: Array.from({ length: ranks }, (_, rank) => rank),
-      serving: { kvBlocks: 1024, maxSequences: 32, stepTokens: 512, maxWaiting: 64 },
+      serving: { kvBlocks: 1024, maxSequences: 32, stepTokens: 512, maxWaiting: 64, adapters: undefined },
       events: {
         onProgress: () => {},
         onReport: (report) => this.#onReport(report),

@@ -19,7 +19,7 @@ export interface BitsResult {
 }
 
 /** What the job needs of the group. */
-export const bitsServing = { kvBlocks: 32 * 7, maxSequences: 32, stepTokens: 256, maxWaiting: 0 };
+export const bitsServing = { kvBlocks: 32 * 7, maxSequences: 32, stepTokens: 256, maxWaiting: 0, adapters: undefined };
 
 const sequenceCount = 32;
 const decodeSteps = 4;

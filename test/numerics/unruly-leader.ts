@@ -21,7 +21,7 @@ export function openGate(gate: SharedArrayBuffer): void {
   Atomics.notify(word, 0);
 }
 
-function awaitGate(gate: SharedArrayBuffer, checkAbort: () => void): void {
+export function awaitGate(gate: SharedArrayBuffer, checkAbort: () => void): void {
   const word = new Int32Array(gate);
   while (Atomics.load(word, 0) === 0) {
     checkAbort();

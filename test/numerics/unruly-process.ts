@@ -18,7 +18,7 @@ await RankTeam.start({
   packagePath,
   ranks: 2,
   localRanks: [0],
-  serving: { kvBlocks: 8, maxSequences: 2, stepTokens: 16, maxWaiting: 0 },
+  serving: { kvBlocks: 8, maxSequences: 2, stepTokens: 16, maxWaiting: 0, adapters: undefined },
   job: { module: new URL('./unruly-leader.ts', import.meta.url).href, data: { misbehaviour, gate: leaderGate } },
   remote: { gate, group: 'g', epoch: 1, addresses, secret: Buffer.from('secret') },
   events: { onProgress: () => {}, onResult: () => {}, onOver: () => {}, onStuck: () => {} },

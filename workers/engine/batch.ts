@@ -51,7 +51,9 @@ function toCopy({ donor, slot, shared }: Admission): KvCopy {
 
 function toSequenceChunk(chunk: Chunk): SequenceChunk {
   const { sequence, slot, first, count } = chunk;
-  return { slot, firstPosition: first, tokens: sequence.slice(first, count), logits: wanted(chunk) };
+  const { adapter } = sequence.request;
+  const named = adapter === undefined ? {} : { adapter };
+  return { slot, firstPosition: first, tokens: sequence.slice(first, count), logits: wanted(chunk), ...named };
 }
 
 function wanted(chunk: Chunk): LogitsWanted {

@@ -17,6 +17,8 @@ export interface EngineRequest {
    */
   readonly emitted: readonly Int32Array[];
   readonly settings: SamplingSettings;
+  /** As SequenceChunk has it. */
+  readonly adapter?: number;
 }
 
 export const maxChoices = 128;

@@ -13,6 +13,7 @@ import type { SamplingSettings } from './sampling-settings.ts';
 export class Request {
   readonly key: RequestKey;
   readonly settings: SamplingSettings;
+  readonly adapter: number | undefined;
   readonly promptLength: number;
   readonly stopTokens: ReadonlySet<number>;
   /** Tokens of prompt and completion at which a choice ends. */
@@ -27,6 +28,7 @@ export class Request {
     const { settings, prompt } = request;
     this.key = request.key;
     this.settings = settings;
+    this.adapter = request.adapter;
     this.promptLength = prompt.length;
     this.stopTokens = new Set([...(settings.ignoreEos ? [] : endTokens), ...settings.stopTokens]);
     this.lengthLimit = Math.min(contextLimit, prompt.length + (settings.maxTokens ?? contextLimit));

@@ -21,6 +21,8 @@ export interface SequenceChunk {
   readonly firstPosition: number;
   readonly tokens: Int32Array;
   readonly logits: LogitsWanted;
+  /** Which of the loaded adapters the model has for these tokens; undefined: none. */
+  readonly adapter?: number;
 }
 
 /** Copies the keys and values of positions 0 .. positions-1 between slots; `to` must be empty. */

@@ -22,6 +22,7 @@ function example(): Manifest {
         weightBytes: 128,
         pieces: { embed: { offset: 0, bytes: 10 } },
         vectors: { 'layer.0.sinks': { offset: 0, count: 8 } },
+        adapted: {},
       },
     ],
     endTokens: [2],

@@ -121,11 +121,14 @@ const spec = z.strictObject({
   layers: z.array(z.strictObject({ attention, mlp })).min(1),
 });
 
+const range = z.strictObject({ first: count, count: size });
+
 const shard = z.strictObject({
   rank: count,
   weightBytes: count,
   pieces: z.record(z.string(), z.strictObject({ offset: count, bytes: size })),
   vectors: z.record(z.string(), z.strictObject({ offset: count, count: size })),
+  adapted: z.record(z.string(), z.array(z.strictObject({ tensor: z.string(), rows: z.array(range), columns: range }))),
 });
 
 const manifest = z.strictObject({

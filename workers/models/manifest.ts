@@ -7,7 +7,7 @@
  *   rank-<r>/graphs.bin     ONNX models, one after the other, at the offsets of `pieces`
  *   rank-<r>/weights.bin    external data of those models (location "weights.bin"), aligned for mmap
  */
-import type { ExpertSplit } from './shard.ts';
+import type { ExpertSplit, Range } from './shard.ts';
 import type { ModelSpec } from './spec.ts';
 
 export const manifestFormat = 2;
@@ -52,6 +52,15 @@ export interface ShardManifest {
   readonly pieces: Readonly<Record<string, PieceLocation>>;
   /** What the rank itself reads from weights.bin, by vectorNames. */
   readonly vectors: Readonly<Record<string, VectorLocation>>;
+  /** By the piece with adapters: the matrices whose products it adapts, in the order of its inputs. */
+  readonly adapted: Readonly<Record<string, readonly AdaptedMatrix[]>>;
+}
+
+/** The part of a model's matrix that a rank multiplies by. */
+export interface AdaptedMatrix {
+  readonly tensor: string;
+  readonly rows: readonly Range[];
+  readonly columns: Range;
 }
 
 /** Where in graphs.bin a piece's ONNX model lies. */
@@ -97,6 +106,10 @@ export interface VectorLocation {
  *   layer.L.attention-out-mlp      context, gate, x -> residual, partial
  *   layer.L.attention-out-router   context, gate, x -> residual, hidden, scores, shared
  * (x is the residual stream before attention's output is added).
+ *
+ * Of each piece with matrices that adapters may change there is another, NAME+adapters, over the same weights and with these
+ * inputs besides: adapter_factors [n, r], and per matrix i adapter_down_i [r, in], adapter_up_i [r, out]. The product of a row is
+ * then x W^T + (0.5 x down^T * factors) * 0.5 up: factors are 4 in the columns of the row's adapter, 0 elsewhere.
  */
 export const pieceNames = {
   embed: 'embed',
@@ -111,6 +124,11 @@ export const pieceNames = {
   attentionOutRouter: (layer: number) => `layer.${layer}.attention-out-router`,
   expert: (layer: number, expert: number) => `layer.${layer}.expert.${expert}`,
 } as const;
+
+/** The piece that also adds adapters. */
+export function withAdapters(piece: string): string {
+  return `${piece}+adapters`;
+}
 
 export const vectorNames = {
   /** Logits of the attention sinks [heads]. */

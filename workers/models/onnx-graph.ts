@@ -116,6 +116,11 @@ export class OnnxGraph {
     return this.f32(name, [value], []);
   }
 
+  /** A name that no other value of the graph has. */
+  unique(prefix: string): string {
+    return `${prefix}_${this.#valueCount++}`;
+  }
+
   /** Adds a node with one output and returns that output's name. An empty input name means: left out. */
   node(
     operator: string,
@@ -123,7 +128,7 @@ export class OnnxGraph {
     attributes: Readonly<Record<string, Attribute>> = {},
     output?: string,
   ): string {
-    const name = output ?? `${operator}_${this.#valueCount++}`;
+    const name = output ?? this.unique(operator);
     this.nodes(operator, inputs, attributes, [name]);
     return name;
   }

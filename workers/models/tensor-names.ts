@@ -94,6 +94,19 @@ function mlpNames(prefix: string): MlpNames {
   };
 }
 
+/** Linear layers of attention and dense MLPs, but for those whose products packages do not compute as such. */
+const adaptable = [
+  /[.]self_attn[.](q|k|v|o|q_a|q_b)_proj[.]weight$/,
+  /[.]self_attn[.]kv_a_proj_with_mqa[.]weight$/,
+  /[.]linear_attn[.](in_proj_qkv|in_proj_z|out_proj)[.]weight$/,
+  /[.]mlp[.](shared_experts[.])?(gate|up|down)_proj[.]weight$/,
+];
+
+/** True for a matrix that low-rank adapters may change. */
+export function isAdaptable(tensor: string): boolean {
+  return adaptable.some((pattern) => pattern.test(tensor));
+}
+
 /** A linear layer's bias lies beside its weight. */
 export function biasOf(weight: string): string {
   return weight.replace(/[.]weight$/, '.bias');

@@ -1,9 +1,13 @@
 /** Inputs and outputs of pieces that follow the number of rows in a step: bound once for it, and used by every layer. */
-import type { Io, Runtime } from '../runtime/runtime.ts';
-import type { Indices, Rows } from './step-tensors.ts';
+import type { Io, Runtime, Tensor } from '../runtime/runtime.ts';
+
+/** What a step of n rows takes. */
+export interface StepTensor {
+  first(n: number): Tensor;
+}
 
 /** A name in a piece, and the buffer whose first rows it takes; undefined: bound by whoever runs the piece. */
-export type Bound = readonly [name: string, rows: Rows | Indices | undefined];
+export type Bound = readonly [name: string, rows: StepTensor | undefined];
 
 interface BoundIo {
   readonly io: Io;

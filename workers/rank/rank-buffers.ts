@@ -42,19 +42,19 @@ export const attentionOutPartial = 0;
 export const mlpPartial = 1;
 export const routerShared = 3;
 
-/** `experts`: how many the layer's router scores, and whether there is a shared one beside them; undefined in a dense layer. */
-export function createMlpIo(
-  io: PieceIo,
-  buffers: RankBuffers,
-  attention: AttentionKind,
-  layer: {
-    readonly joined: boolean;
-    readonly experts: { readonly count: number; readonly shared: boolean } | undefined;
-  },
-): MlpIo {
+export interface MlpShape {
+  readonly joined: boolean;
+  /** How many the layer's router scores, and whether there is a shared one beside them; undefined in a dense layer. */
+  readonly experts: { readonly count: number; readonly shared: boolean } | undefined;
+  /** What the two pieces take besides. */
+  readonly adapted: { readonly attentionOut: readonly Bound[]; readonly mlp: readonly Bound[] };
+}
+
+export function createMlpIo(io: PieceIo, buffers: RankBuffers, attention: AttentionKind, layer: MlpShape): MlpIo {
   const { before, after, delta, hidden, scores } = buffers;
   const context: Bound[] = [['context', attention.context]];
   if (attention.gate) context.push(['gate', attention.gate]);
+  const { attentionOut, mlp } = layer.adapted;
   const inputs: Bound[] = layer.joined
     ? [...context, ['x', before]]
     : [
@@ -67,7 +67,7 @@ export function createMlpIo(
     if (layer.experts.shared) outputs.push(['shared', undefined]);
   } else outputs.push(['partial', undefined]);
   return {
-    attentionOut: layer.joined ? undefined : io.create(context, [['partial', undefined]]),
-    mlp: io.create(inputs, outputs),
+    attentionOut: layer.joined ? undefined : io.create([...context, ...attentionOut], [['partial', undefined]]),
+    mlp: io.create([...inputs, ...mlp], outputs),
   };
 }

@@ -1,6 +1,7 @@
 /** Between the thread that owns a team and the threads of its ranks. */
 import type { ErrorCode } from '#platform/errors.ts';
 import type { ServingSettings } from '#proto/records.ts';
+import type { AdapterCapacity } from '../adapters/adapter-memory.ts';
 import type { RankContext } from './rank-context.ts';
 
 /** What a rank's thread is started with. */
@@ -16,6 +17,8 @@ export interface RankThreadData {
   readonly runtimeLibrary: string | undefined;
   /** Address of the RunSwitch that ends this thread's runs. */
   readonly runSwitch: bigint;
+  /** Where the adapters of this rank lie; undefined: requests have none. */
+  readonly adapters: { readonly capacity: AdapterCapacity; readonly buffer: SharedArrayBuffer } | undefined;
   /** Rank 0 only. */
   readonly job: LeaderJob | undefined;
 }

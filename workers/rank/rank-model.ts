@@ -3,6 +3,7 @@
  * nothing about what runs (the plan does) and computes nothing itself: graphs come from the package, sums from the
  * collective.
  */
+import type { AdapterMemory } from '../adapters/adapter-memory.ts';
 import type { Collective } from '../collectives/collective.ts';
 import type { StepPlan } from '../engine/step.ts';
 import { type Manifest, pieceNames, type ShardManifest, vectorNames } from '../models/manifest.ts';
@@ -12,11 +13,12 @@ import { type RankShard, shardOf } from '../models/shard.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import type { Io, Runtime, Session, Tensor } from '../runtime/runtime.ts';
 import { Arenas } from './attention/arenas.ts';
-import type { AttentionLayer, OpenPiece } from './attention/attention-kind.ts';
+import { type AttentionLayer, adapted, type OpenPiece } from './attention/attention-kind.ts';
 import { type AttentionKinds, createAttentionKinds } from './attention/attention-kinds.ts';
 import { type ChunkRows, KvCache } from './attention/kv-cache.ts';
 import { ExpertRunner, openExperts } from './experts.ts';
 import { PieceIo } from './piece-io.ts';
+import { RankAdapters } from './rank-adapters.ts';
 import {
   attentionOutPartial,
   createMlpIo,
@@ -36,6 +38,8 @@ export interface RankModelOptions {
   /** A vector of the package, by vectorNames. */
   readonly vector: (name: string) => Float32Array;
   readonly collective: Collective;
+  /** Adapters that requests may choose from; undefined: there are none. */
+  readonly adapterMemory?: AdapterMemory | undefined;
   /** Blocks of the KV cache, slots, and rows of the largest step. */
   readonly blocks: number;
   readonly slots: number;
@@ -87,6 +91,7 @@ export class RankModel {
   readonly #cache: KvCache;
   readonly #kinds: AttentionKinds;
   readonly #experts: ExpertRunner | undefined;
+  readonly #adapters: RankAdapters | undefined;
   readonly #rotary: RotaryTable;
   readonly #parts: BorrowedRows;
   readonly #buffers: RankBuffers;
@@ -108,10 +113,15 @@ export class RankModel {
     this.#io = new PieceIo(runtime);
     const arenas = new Arenas(spec, place);
     this.#cache = new KvCache(runtime, { arenas: arenas.shapes, blocks, slots });
+    const { adapterMemory } = options;
+    this.#adapters = adapterMemory && new RankAdapters(runtime, shard, adapterMemory, maxRows);
     const stream = { ...this.#buffers, io: this.#io };
-    const { cache, vector } = { cache: this.#cache, vector: options.vector };
-    const kindOptions = { runtime, spec, place, collective, stream, cache, arenas, slots, maxRows, vector };
-    this.#kinds = createAttentionKinds(kindOptions);
+    this.#kinds = createAttentionKinds({
+      ...{ runtime, spec, place, collective, stream, arenas, slots, maxRows },
+      cache: this.#cache,
+      vector: options.vector,
+      adapters: this.#adapters,
+    });
     this.#embed = options.piece(pieceNames.embed);
     this.#layers = spec.layers.map((_, layer) => this.#openLayer(layer));
     this.#head = options.piece(pieceNames.head);
@@ -137,7 +147,8 @@ export class RankModel {
     const rows = chunks.reduce((sum, chunk) => sum + chunk.rows, 0);
     for (const kind of this.#kinds.values()) kind.beginStep(chunks);
     this.#fillRotary(chunks);
-    if (rows !== this.#boundRows) this.#io.bindRows(rows);
+    const isOther = this.#adapters?.beginStep(chunks) ?? false;
+    if (isOther || rows !== this.#boundRows) this.#io.bindRows(rows);
     this.#boundRows = rows;
     this.#embedTokens(plan, rows);
     for (const [layer, opened] of this.#layers.entries()) {
@@ -172,11 +183,14 @@ export class RankModel {
     const joinedName = dense ? pieceNames.attentionOutMlp(layer) : pieceNames.attentionOutRouter(layer);
     const aloneName = dense ? pieceNames.mlp(layer) : pieceNames.router(layer);
     const experts = dense ? undefined : { count: mlp.experts, shared: mlp.shared !== null };
+    const out = adapted(this.#adapters, pieceNames.attentionOut(layer));
+    const after = adapted(this.#adapters, this.#joined ? joinedName : aloneName);
+    const inputs = { attentionOut: out.inputs, mlp: after.inputs };
     return {
       attention: kind.openLayer(layer, piece),
-      io: createMlpIo(this.#io, this.#buffers, kind, { joined: this.#joined, experts }),
-      attentionOut: this.#joined ? undefined : piece(pieceNames.attentionOut(layer)),
-      mlp: piece(this.#joined ? joinedName : aloneName),
+      io: createMlpIo(this.#io, this.#buffers, kind, { joined: this.#joined, experts, adapted: inputs }),
+      attentionOut: this.#joined ? undefined : piece(out.name),
+      mlp: piece(after.name),
       experts: this.#openExperts(layer),
     };
   }
@@ -295,8 +309,8 @@ export class RankModel {
 
 function placeRows(plan: StepPlan): readonly ChunkRows[] {
   let firstRow = 0;
-  return plan.chunks.map(({ slot, firstPosition, tokens }) => {
-    const chunk = { slot, firstPosition, firstRow, rows: tokens.length };
+  return plan.chunks.map(({ slot, firstPosition, tokens, adapter }) => {
+    const chunk = { slot, firstPosition, firstRow, rows: tokens.length, adapter };
     firstRow += tokens.length;
     return chunk;
   });

@@ -10,7 +10,7 @@ import { type Misbehaviour, openGate, type UnrulyJob } from '../../test/numerics
 import { openRankGate } from '../collectives/rank-gate.ts';
 import { RankTeam, type RankTeamOptions } from './rank-team.ts';
 
-const serving = { kvBlocks: 8, maxSequences: 2, stepTokens: 16, maxWaiting: 0 };
+const serving = { kvBlocks: 8, maxSequences: 2, stepTokens: 16, maxWaiting: 0, adapters: undefined };
 const module = new URL('../../test/numerics/unruly-leader.ts', import.meta.url).href;
 
 interface Run {

@@ -11,6 +11,8 @@
  */
 import { TriremeError } from '#platform/errors.ts';
 import { FormStage } from '#proto/control.ts';
+import type { ServingSettings } from '#proto/records.ts';
+import { type AdapterCapacity, AdapterMemory } from '../adapters/adapter-memory.ts';
 import { TcpMirror } from '../collectives/tcp-mirror.ts';
 import { TeamMemory } from '../collectives/team-memory.ts';
 import type { Manifest } from '../models/manifest.ts';
@@ -52,6 +54,7 @@ export class RankTeam {
   readonly #memory: TeamMemory;
   readonly #start = new SharedArrayBuffer(4);
   readonly #handles: readonly RankHandle[];
+  readonly #adapters = new Map<number, AdapterMemory>();
   readonly #failed = Promise.withResolvers<never>();
   readonly #pieces = new Map<number, { readonly opened: number; readonly total: number }>();
   #state: 'starting' | 'running' | 'over' | 'ending' = 'starting';
@@ -69,8 +72,12 @@ export class RankTeam {
     // Nobody may be listening when the team fails.
     this.#failed.promise.catch(() => {});
     const shared = { packagePath, ranks, memory: this.#memory.buffer, start: this.#start, serving, runtimeLibrary };
+    const capacity = capacityOf(serving);
     this.#handles = localRanks.map((rank) => {
-      return new RankHandle({ ...shared, rank, job: rank === 0 ? job : undefined }, this.#events());
+      const memory = capacity && AdapterMemory.create(shardFor(manifest, rank, ranks), capacity);
+      if (memory) this.#adapters.set(rank, memory);
+      const adapters = memory && { capacity: memory.capacity, buffer: memory.buffer };
+      return new RankHandle({ ...shared, rank, adapters, job: rank === 0 ? job : undefined }, this.#events());
     });
     void this.#watchAbort();
   }
@@ -97,6 +104,11 @@ export class RankTeam {
       throw signal?.aborted ? signal.reason : team.#rootOf(error);
     }
     return team;
+  }
+
+  /** Of the ranks in this process; empty where requests have no adapters. */
+  get adapters(): ReadonlyMap<number, AdapterMemory> {
+    return this.#adapters;
   }
 
   /** Ends every rank of the group, in other processes too; onOver follows. */
@@ -223,6 +235,11 @@ export class RankTeam {
     const message = `rank ${ranks.join(', ')} did not return within ${stopTimeoutMs + abortTimeoutMs} ms`;
     this.#options.events.onStuck(new TriremeError('RANK_FAILED', message, { remedy: 'The process must exit' }));
   }
+}
+
+/** undefined: none. */
+function capacityOf({ adapters }: ServingSettings): AdapterCapacity | undefined {
+  return adapters && { places: adapters.places, rank: adapters.rank };
 }
 
 async function isWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {

@@ -9,6 +9,7 @@ import { runInNewContext } from 'node:vm';
 import { parentPort } from 'node:worker_threads';
 import { assert } from '#platform/assert.ts';
 import { TriremeError } from '#platform/errors.ts';
+import { AdapterMemory } from '../adapters/adapter-memory.ts';
 import { SharedCollective } from '../collectives/shared-collective.ts';
 import { TeamMemory } from '../collectives/team-memory.ts';
 import { OrtRuntime } from '../runtime/ort-runtime.ts';
@@ -46,7 +47,10 @@ function load(data: RankThreadData, memory: TeamMemory, runtime: OrtRuntime, col
     const { kvBlocks: blocks, maxSequences: slots, stepTokens: maxRows } = serving;
     const piece = (name: string) => opener.open(name);
     const vector = (name: string) => opener.readVector(name);
-    const model = new RankModel({ runtime, manifest, shard, piece, vector, collective, blocks, slots, maxRows });
+    const { adapters } = data;
+    const adapterMemory = adapters && AdapterMemory.attach(shard, adapters.capacity, adapters.buffer);
+    const kept = { blocks, slots, maxRows, adapterMemory };
+    const model = new RankModel({ runtime, manifest, shard, piece, vector, collective, ...kept });
     return { manifest, model };
   } finally {
     opener.close();

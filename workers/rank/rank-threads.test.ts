@@ -14,7 +14,7 @@ async function runTeam(misbehaviour: Misbehaviour): Promise<void> {
     packagePath: await demoPackage(2, 'int4'),
     ranks: 2,
     localRanks: [0, 1],
-    serving: { kvBlocks: 8, maxSequences: 2, stepTokens: 16, maxWaiting: 0 },
+    serving: { kvBlocks: 8, maxSequences: 2, stepTokens: 16, maxWaiting: 0, adapters: undefined },
     job: { module, data },
     events: { onProgress: () => {}, onResult: () => {}, onOver: over.resolve, onStuck: over.reject },
   });

@@ -7,8 +7,8 @@ import type { LogitsWanted, StepPlan } from '../engine/step.ts';
 const wanted: readonly LogitsWanted[] = ['none', 'best', 'last', 'all'];
 
 export function encodeStep(plan: StepPlan): Uint8Array {
-  const chunks = plan.chunks.map(({ slot, firstPosition, tokens, logits }) => {
-    return { slot, firstPosition, tokens: [...tokens], logits: wanted.indexOf(logits) };
+  const chunks = plan.chunks.map(({ slot, firstPosition, tokens, logits, adapter }) => {
+    return { slot, firstPosition, tokens: [...tokens], logits: wanted.indexOf(logits), adapter };
   });
   const { step, release, copies } = plan;
   return RankStep.encode({ step, release: [...release], copies: [...copies], chunks, stop: false }).finish();
@@ -27,10 +27,11 @@ export function decodeStep(bytes: Uint8Array): StepPlan | undefined {
     step,
     release,
     copies,
-    chunks: chunks.map(({ slot, firstPosition, tokens, logits }) => {
+    chunks: chunks.map(({ slot, firstPosition, tokens, logits, adapter }) => {
       const kind = wanted[logits];
       assert(kind, `logits of kind ${logits} are unknown`);
-      return { slot, firstPosition, tokens: Int32Array.from(tokens), logits: kind };
+      const named = adapter === undefined ? {} : { adapter };
+      return { slot, firstPosition, tokens: Int32Array.from(tokens), logits: kind, ...named };
     }),
   };
 }

@@ -66,7 +66,7 @@ async function start(): Promise<{ team: Team; listener: Listener }> {
     packagePath,
     ranks: 2,
     localRanks: [0, 1],
-    serving: { kvBlocks: 64, maxSequences: 4, stepTokens: 32, maxWaiting: 2 },
+    serving: { kvBlocks: 64, maxSequences: 4, stepTokens: 32, maxWaiting: 2, adapters: undefined },
     log: createLogger('silent'),
     events: {
       onProgress: () => {},

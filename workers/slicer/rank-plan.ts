@@ -1,18 +1,21 @@
 /** Everything that one rank's folder will hold, decided before a weight is read. */
-import { assert, unreachable } from '#platform/assert.ts';
+import { unreachable } from '#platform/assert.ts';
 import {
+  type AdaptedMatrix,
   type PieceLocation,
   type ShardManifest,
   type VectorLocation,
   vectorNames,
   type WeightFormat,
+  withAdapters,
 } from '../models/manifest.ts';
-import type { ExternalRange, OnnxGraph } from '../models/onnx-graph.ts';
+import type { OnnxGraph } from '../models/onnx-graph.ts';
 import { type Piece, pieceName, piecesOf } from '../models/pieces.ts';
 import { chooseSplit, type ExpertSplit, evenRange, type Place, shardOf } from '../models/shard.ts';
 import type { AttentionSpec, ModelSpec } from '../models/spec.ts';
 import { tensorNames } from '../models/tensor-names.ts';
 import { vector } from './matrix.ts';
+import { AdapterInputs } from './pieces/adapter-inputs.ts';
 import { attentionOutPiece } from './pieces/attention-out.ts';
 import { deltaInPiece, deltaPart, deltaPiece } from './pieces/delta.ts';
 import { groupedInPiece, groupedNormPiece } from './pieces/grouped.ts';
@@ -50,25 +53,42 @@ export function splitFor(spec: ModelSpec, weights: WeightFormat, ranks: number):
 export function planRank(spec: ModelSpec, weights: WeightFormat, place: Place): RankPlan {
   const layout = new WeightLayout();
   const shard = shardOf(spec, place, splitFor(spec, weights, place.ranks));
-  const plan: PiecePlan = { spec, shard, format: matrixFormats[weights], layout };
-  const graphs: Uint8Array[] = [];
-  const pieces: Record<string, PieceLocation> = {};
-  let table: ExternalRange | undefined;
-  let offset = 0;
+  const plan: PiecePlan = { spec, shard, format: matrixFormats[weights], layout, adapters: undefined };
+  const graphs = new GraphList();
+  const adapted: Record<string, readonly AdaptedMatrix[]> = {};
   for (const piece of piecesOf(spec, shard)) {
-    const built = buildPiece(plan, piece, table);
-    table = built.table;
-    const model = built.graph.encode();
-    pieces[pieceName(piece)] = { offset, bytes: model.length };
-    graphs.push(model);
-    offset += model.length;
+    const name = pieceName(piece);
+    graphs.add(name, buildPiece(plan, piece));
+    if (!mayAdapt.has(piece.kind)) continue;
+    const adapters = new AdapterInputs();
+    const graph = buildPiece({ ...plan, adapters }, piece);
+    if (adapters.matrices.length === 0) continue;
+    graphs.add(withAdapters(name), graph);
+    adapted[withAdapters(name)] = adapters.matrices;
   }
   const vectors = planVectors(plan);
   return {
-    shard: { rank: place.rank, weightBytes: layout.bytes, pieces, vectors },
-    graphs,
+    shard: { rank: place.rank, weightBytes: layout.bytes, pieces: graphs.pieces, vectors, adapted },
+    graphs: graphs.models,
     weights: layout.weights,
   };
+}
+
+/** Pieces whose products adapters may change; of experts there are too many for all to have two. */
+const mayAdapt: ReadonlySet<Piece['kind']> = new Set(['attention-in', 'attention-out', 'mlp', 'router']);
+
+/** graphs.bin as it grows. */
+class GraphList {
+  readonly models: Uint8Array[] = [];
+  readonly pieces: Record<string, PieceLocation> = {};
+  #end = 0;
+
+  add(name: string, graph: OnnxGraph): void {
+    const model = graph.encode();
+    this.pieces[name] = { offset: this.#end, bytes: model.length };
+    this.models.push(model);
+    this.#end += model.length;
+  }
 }
 
 /** What the rank reads itself, behind the weights of the pieces. */
@@ -95,33 +115,26 @@ function planVectors({ spec, shard, layout }: PiecePlan): Record<string, VectorL
   return vectors;
 }
 
-interface BuiltPiece {
-  readonly graph: OnnxGraph;
-  /** The embedding table, from the piece that comes first to the one that comes last. */
-  readonly table: ExternalRange | undefined;
-}
-
-function buildPiece(plan: PiecePlan, piece: Piece, table: ExternalRange | undefined): BuiltPiece {
+function buildPiece(plan: PiecePlan, piece: Piece): OnnxGraph {
   switch (piece.kind) {
     case 'embed':
       return embedPiece(plan);
     case 'attention-in':
-      return { graph: attentionInPiece(plan, piece.layer, piece.attention), table };
+      return attentionInPiece(plan, piece.layer, piece.attention);
     case 'attention-norm':
-      return { graph: groupedNormPiece(plan, piece.layer, piece.attention), table };
+      return groupedNormPiece(plan, piece.layer, piece.attention);
     case 'delta':
-      return { graph: deltaPiece(plan, piece.layer, piece.attention), table };
+      return deltaPiece(plan, piece.layer, piece.attention);
     case 'attention-out':
-      return { graph: attentionOutPiece(plan, piece.layer), table };
+      return attentionOutPiece(plan, piece.layer);
     case 'mlp':
-      return { graph: mlpPiece(plan, piece.layer, piece.joined, piece.mlp), table };
+      return mlpPiece(plan, piece.layer, piece.joined, piece.mlp);
     case 'router':
-      return { graph: routerPiece(plan, piece.layer, piece.joined, piece.mlp), table };
+      return routerPiece(plan, piece.layer, piece.joined, piece.mlp);
     case 'expert':
-      return { graph: expertPiece(plan, piece.layer, piece.expert, piece.mlp), table };
+      return expertPiece(plan, piece.layer, piece.expert, piece.mlp);
     case 'head':
-      assert(table, 'the embedding comes before the head');
-      return { graph: headPiece(plan, table), table };
+      return headPiece(plan);
     default:
       return unreachable(piece);
   }

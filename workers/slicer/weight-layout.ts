@@ -1,6 +1,6 @@
 /**
  * Lays out a rank's weights.bin before a byte of it is written: every weight gets its range, in the order in which the
- * writer will stream them.
+ * writer will stream them. A weight that comes up again has the range that it has already.
  */
 import type { ExternalRange } from '../models/onnx-graph.ts';
 import type { Matrix } from './matrix.ts';
@@ -33,6 +33,7 @@ function align(offset: number): number {
 
 export class WeightLayout {
   readonly weights: PlannedWeight[] = [];
+  readonly #known = new Map<string, PlannedWeight>();
   #end = 0;
 
   /** Size of the file so far. */
@@ -42,18 +43,31 @@ export class WeightLayout {
 
   /** A float32 matrix, row by row, with `added` to every value. */
   float(matrix: Matrix, added = 0): ExternalRange {
-    const values = this.#take(matrix.rows * matrix.columns * Float32Array.BYTES_PER_ELEMENT);
-    this.weights.push({ kind: 'float', matrix, added, values });
-    return values;
+    return this.#once({ matrix, added }, () => {
+      const values = this.#take(matrix.rows * matrix.columns * Float32Array.BYTES_PER_ELEMENT);
+      return { kind: 'float', matrix, added, values } as const;
+    }).values;
   }
 
   /** A matrix in blocks for MatMulNBits. */
   blocks(matrix: Matrix, bits: Bits): { readonly values: ExternalRange; readonly scales: ExternalRange } {
-    const count = matrix.rows * blocksPerRow(matrix.columns);
-    const values = this.#take(count * bytesPerBlock(bits));
-    const scales = this.#take(count * Float32Array.BYTES_PER_ELEMENT);
-    this.weights.push({ kind: 'blocks', bits, matrix, values, scales });
-    return { values, scales };
+    return this.#once({ matrix, bits }, () => {
+      const count = matrix.rows * blocksPerRow(matrix.columns);
+      const values = this.#take(count * bytesPerBlock(bits));
+      const scales = this.#take(count * Float32Array.BYTES_PER_ELEMENT);
+      return { kind: 'blocks', bits, matrix, values, scales } as const;
+    });
+  }
+
+  #once<Weight extends PlannedWeight>(what: object, create: () => Weight): Weight {
+    const key = JSON.stringify(what);
+    const known = this.#known.get(key);
+    // The same matrix in the same form was planned by the same method.
+    if (known) return known as Weight;
+    const weight = create();
+    this.#known.set(key, weight);
+    this.weights.push(weight);
+    return weight;
   }
 
   #take(length: number): ExternalRange {

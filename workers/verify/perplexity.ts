@@ -25,7 +25,7 @@ export async function measurePerplexity(options: PerplexityOptions): Promise<Per
   const data: PerplexityJob = { tokens, windowTokens };
   const job = { module: new URL('./perplexity-leader.ts', import.meta.url).href, data };
   const kvBlocks = Math.ceil(windowTokens / blockPositions);
-  const serving = { kvBlocks, maxSequences: 1, stepTokens: windowTokens, maxWaiting: 0 };
+  const serving = { kvBlocks, maxSequences: 1, stepTokens: windowTokens, maxWaiting: 0, adapters: undefined };
   const abort = signal ? { signal } : {};
   return (await runJob({ packagePath, ranks, transport: 'threads', serving, job, ...abort })) as Perplexity;
 }

@@ -96,7 +96,7 @@ function judgeQuantised(scenarios: readonly ScenarioReport[]): readonly Scenario
 function servingFor(golden: Golden): ServingSettings {
   const { rows, slots } = needsOf(golden);
   const blocks = Math.ceil((golden.prompt.length + golden.continuation.length) / blockPositions);
-  return { kvBlocks: slots * blocks, maxSequences: slots, stepTokens: rows, maxWaiting: 0 };
+  return { kvBlocks: slots * blocks, maxSequences: slots, stepTokens: rows, maxWaiting: 0, adapters: undefined };
 }
 
 async function readGoldenText(file: string): Promise<string> {

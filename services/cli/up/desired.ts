@@ -48,6 +48,7 @@ export async function desiredModel(folder: string, groups: number, serving: Serv
       maxSequences: serving.maxSequences,
       stepTokens: Math.max(serving.stepTokens, serving.maxSequences),
       maxWaiting: serving.maxWaiting,
+      adapters: undefined,
     },
   };
 }

@@ -3,7 +3,8 @@ import type { Collective } from '../../collectives/collective.ts';
 import type { Place } from '../../models/shard.ts';
 import type { ModelSpec } from '../../models/spec.ts';
 import type { Runtime, Session } from '../../runtime/runtime.ts';
-import type { PieceIo } from '../piece-io.ts';
+import type { Bound, PieceIo } from '../piece-io.ts';
+import type { RankAdapters } from '../rank-adapters.ts';
 import type { Indices, Rows } from '../step-tensors.ts';
 import type { Arenas } from './arenas.ts';
 import type { ChunkRows, KvCache } from './kv-cache.ts';
@@ -52,6 +53,18 @@ export interface KindOptions {
   readonly maxRows: number;
   /** A vector of the package, by vectorNames. */
   readonly vector: (name: string) => Float32Array;
+  readonly adapters: RankAdapters | undefined;
+}
+
+/** A piece as it is, or with adapters where the rank has them. */
+export function adapted(adapters: RankAdapters | undefined, piece: string): AdaptedPiece {
+  return adapters?.of(piece) ?? { name: piece, inputs: [] };
+}
+
+export interface AdaptedPiece {
+  readonly name: string;
+  /** Besides those of the piece as it is. */
+  readonly inputs: readonly Bound[];
 }
 
 /** Inputs of attention-in before those of its kind; and its first output. */

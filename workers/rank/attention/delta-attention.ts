@@ -8,6 +8,7 @@ import { Rows } from '../step-tensors.ts';
 import {
   type AttentionKind,
   type AttentionLayer,
+  adapted,
   type KindOptions,
   type OpenPiece,
   streamInputs,
@@ -95,21 +96,19 @@ export class DeltaAttention implements AttentionKind {
   }
 
   openLayer(layer: number, piece: OpenPiece): AttentionLayer {
-    const { runtime, slots, stream } = this.#options;
-    const session = piece(pieceNames.attentionIn(layer));
+    const { runtime, slots, stream, adapters } = this.#options;
+    const { name, inputs: more } = adapted(adapters, pieceNames.attentionIn(layer));
+    const session = piece(name);
     const delta = piece(pieceNames.delta(layer));
     const gates = {
       speeds: this.#options.vector(vectorNames.decayLog(layer)).map(Math.exp),
       bias: this.#options.vector(vectorNames.decayBias(layer)),
     };
     const { inputs, outputs } = streamInputs(stream, layer);
-    const io = stream.io.create(inputs, [
-      ...outputs,
-      ['mixed', this.#mixed],
-      ['rate', this.#rate],
-      ['decay', this.#decay],
-      ['gate', this.gate],
-    ]);
+    const io = stream.io.create(
+      [...inputs, ...more],
+      [...outputs, ['mixed', this.#mixed], ['rate', this.#rate], ['decay', this.#decay], ['gate', this.gate]],
+    );
     const states = Array.from({ length: slots }, () => createState(runtime, this.#shape));
     // What a run writes; afterwards it and the state that was read change places.
     let spare = createState(runtime, this.#shape);

@@ -4,11 +4,13 @@ import { normsAcrossRanks } from '../../models/pieces.ts';
 import { evenRange, kvHeadRange } from '../../models/shard.ts';
 import type { GroupedSpec } from '../../models/spec.ts';
 import type { Io, Session } from '../../runtime/runtime.ts';
+import type { Bound } from '../piece-io.ts';
 import { Rows } from '../step-tensors.ts';
 import { type AttendedArenas, AttentionCore, type Sinks } from './attention-core.ts';
 import {
   type AttentionKind,
   type AttentionLayer,
+  adapted,
   type KindOptions,
   type OpenPiece,
   streamInputs,
@@ -67,7 +69,8 @@ export class GroupedAttention implements AttentionKind {
   openLayer(layer: number, piece: OpenPiece): AttentionLayer {
     const spec = this.#options.spec.layers[layer]!.attention as GroupedSpec;
     const arenas = this.#options.arenas.grouped(layer);
-    const [session, io] = [piece(pieceNames.attentionIn(layer)), this.#io(layer)];
+    const { name, inputs } = adapted(this.#options.adapters, pieceNames.attentionIn(layer));
+    const [session, io] = [piece(name), this.#io(layer, inputs)];
     const norm = this.#wholeNorm ? piece(pieceNames.attentionNorm(layer)) : undefined;
     const masks = this.#masksFor(spec.window);
     const sinks = spec.sinks ? this.#sinks(this.#options.vector(vectorNames.sinks(layer))) : undefined;
@@ -98,23 +101,19 @@ export class GroupedAttention implements AttentionKind {
     norm.run(io);
   }
 
-  /** Shared by all layers but the first. */
-  #io(layer: number): Io {
+  #io(layer: number, more: readonly Bound[]): Io {
     const { stream } = this.#options;
     const { inputs, outputs } = streamInputs(stream, layer);
     const values = [...outputs, ['v', this.#v], ...(this.gate ? [['gate', this.gate] as const] : [])] as const;
     const whole = this.#wholeNorm;
     if (whole) {
-      return stream.io.create(inputs, [
-        ...outputs,
-        ['q', whole.q],
-        ['k', whole.k],
-        ['squares', whole.squares],
-        ...values.slice(outputs.length),
-      ]);
+      return stream.io.create(
+        [...inputs, ...more],
+        [...outputs, ['q', whole.q], ['k', whole.k], ['squares', whole.squares], ...values.slice(outputs.length)],
+      );
     }
     return stream.io.create(
-      [...inputs, ...rotation(stream)],
+      [...inputs, ...rotation(stream), ...more],
       [...outputs, ['q', this.#q], ['k', this.#k], ...values.slice(outputs.length)],
     );
   }

@@ -28,6 +28,8 @@ export interface ChunkRows {
   /** First row of the step's tensors, and how many. */
   readonly firstRow: number;
   readonly rows: number;
+  /** Place of the adapter that these rows have. */
+  readonly adapter?: number | undefined;
 }
 
 /** A slot's views of all arenas; void after its range grew or moved. */

@@ -3,11 +3,13 @@ import { pieceNames } from '../../models/manifest.ts';
 import { evenRange } from '../../models/shard.ts';
 import type { IndexerSpec, LatentSpec } from '../../models/spec.ts';
 import type { Io, Tensor } from '../../runtime/runtime.ts';
+import type { Bound } from '../piece-io.ts';
 import { Rows } from '../step-tensors.ts';
 import { type AttendedArenas, AttentionCore, callsOf } from './attention-core.ts';
 import {
   type AttentionKind,
   type AttentionLayer,
+  adapted,
   type KindOptions,
   type OpenPiece,
   streamInputs,
@@ -72,8 +74,9 @@ export class LatentAttention implements AttentionKind {
     const { indexer } = this.#options.spec.layers[layer]!.attention as LatentSpec;
     const { latent, index } = this.#options.arenas.latent(layer);
     const arenas = { keys: latent, values: latent };
-    const session = piece(pieceNames.attentionIn(layer));
-    const io = this.#io(layer, indexer?.kind === 'own');
+    const { name, inputs } = adapted(this.#options.adapters, pieceNames.attentionIn(layer));
+    const session = piece(name);
+    const io = this.#io(layer, indexer?.kind === 'own', inputs);
     return {
       run: (chunks) => {
         session.run(io);
@@ -101,7 +104,7 @@ export class LatentAttention implements AttentionKind {
     }
   }
 
-  #io(layer: number, indexes: boolean): Io {
+  #io(layer: number, indexes: boolean, more: readonly Bound[]): Io {
     const { stream } = this.#options;
     const { inputs, outputs } = streamInputs(stream, layer);
     const index = this.#index;
@@ -113,7 +116,10 @@ export class LatentAttention implements AttentionKind {
             ['index_weights', index.weights],
           ] as const)
         : [];
-    return stream.io.create([...inputs, ...rotation(stream)], [...outputs, ['q', this.#q], ['k', this.#k], ...indexed]);
+    return stream.io.create(
+      [...inputs, ...rotation(stream), ...more],
+      [...outputs, ['q', this.#q], ['k', this.#k], ...indexed],
+    );
   }
 }
 

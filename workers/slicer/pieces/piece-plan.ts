@@ -6,6 +6,7 @@ import { biasOf } from '../../models/tensor-names.ts';
 import { type Matrix, stack, vector } from '../matrix.ts';
 import { type Bits, blockSize, blocksPerRow, bytesPerBlock } from '../quantise.ts';
 import type { WeightLayout } from '../weight-layout.ts';
+import type { AdapterInputs } from './adapter-inputs.ts';
 
 export interface PiecePlan {
   readonly spec: ModelSpec;
@@ -13,6 +14,8 @@ export interface PiecePlan {
   /** How the large matrices are stored; everything else is float32. */
   readonly format: 'float' | Bits;
   readonly layout: WeightLayout;
+  /** Of a piece that adds adapters to its products; undefined: it does not. */
+  readonly adapters: AdapterInputs | undefined;
 }
 
 /** Declares a float32 [n, width] input or output: n rows of a step. */
@@ -41,8 +44,14 @@ export function columnsOf(tensor: string, out: number, columns: Range): Matrix {
  * blocks are multiplied in int8 (accuracy level 4).
  */
 export function linear(graph: OnnxGraph, plan: PiecePlan, rows: string, matrix: Matrix, output?: string): string {
-  const name = `weight${plan.layout.weights.length}`;
+  const adapted = plan.adapters?.of(graph, rows, matrix);
+  if (adapted === undefined) return baseLinear(graph, plan, rows, matrix, output);
+  return graph.node('Add', [baseLinear(graph, plan, rows, matrix), adapted], {}, output);
+}
+
+function baseLinear(graph: OnnxGraph, plan: PiecePlan, rows: string, matrix: Matrix, output?: string): string {
   if (plan.format === 'float') return floatLinear(graph, plan, rows, matrix, output);
+  const name = graph.unique('weight');
   const blocks = blocksPerRow(matrix.columns);
   const { values, scales } = plan.layout.blocks(matrix, plan.format);
   const inputs = [
@@ -74,8 +83,7 @@ export function floatWeight(
   dims: readonly number[],
   added = 0,
 ): string {
-  const name = `weight${plan.layout.weights.length}`;
-  return graph.external(name, 'f32', dims, plan.layout.float(matrix, added));
+  return graph.external(graph.unique('weight'), 'f32', dims, plan.layout.float(matrix, added));
 }
 
 /** The whole of a stored vector, as a weight. */
