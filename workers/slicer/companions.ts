@@ -3,17 +3,17 @@ import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
 import { readPlainFile } from '#platform/plain-file.ts';
 import { decodeUtf8 } from '#platform/strict-json.ts';
-import { readJson } from './checkpoint.ts';
+import { type Companion, readJson } from './checkpoint.ts';
 
 const tokenizerFile = 'tokenizer.json';
 const templateFile = 'chat_template.jinja';
 const settingsFiles = ['tokenizer_config.json', 'generation_config.json'];
 
 /**
- * Names of the files to copy, each read once, so that a package does not carry what no router can use. Errors: MISSING_TOKENIZER,
+ * Those of a folder, each read once, so that a package does not carry what no router can use. Errors: MISSING_TOKENIZER,
  * INVALID_CHECKPOINT, IO_ERROR.
  */
-export async function findCompanions(folder: string): Promise<readonly string[]> {
+export async function findCompanions(folder: string): Promise<readonly Companion[]> {
   if (!(await holdsObject(folder, tokenizerFile, ['model']))) {
     throw new TriremeError('MISSING_TOKENIZER', `${folder} has no ${tokenizerFile}`, {
       remedy: 'Fetch it with the model; other tokenizer formats are not read',
@@ -22,7 +22,7 @@ export async function findCompanions(folder: string): Promise<readonly string[]>
   const found = [tokenizerFile];
   for (const file of settingsFiles) if (await holdsObject(folder, file)) found.push(file);
   if (await holdsText(folder, templateFile)) found.push(templateFile);
-  return found;
+  return found.map((name) => ({ name }));
 }
 
 /** False when the file is not there. */

@@ -28,6 +28,10 @@ export async function digestFile(folder: string, file: string, progress: Progres
   return { path: file, bytes, sha256: hash.digest('hex') };
 }
 
+export function digestBytes(file: string, contents: Uint8Array): FileDigest {
+  return { path: file, bytes: contents.length, sha256: createHash('sha256').update(contents).digest('hex') };
+}
+
 /** Appends to a new file and knows its digest in the end. Small writes are gathered. */
 export class DigestedFile {
   readonly #path: string;

@@ -1,14 +1,13 @@
 /** What a folder is, package or checkpoint, as a record that a command can print. Reads no weights. */
-import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
 import { expectedTensors } from '../models/expected-tensors.ts';
 import type { Manifest, WeightFormat } from '../models/manifest.ts';
 import { parseManifest } from '../models/manifest-schema.ts';
 import { legalRankCounts } from '../models/shard.ts';
 import type { ModelSpec } from '../models/spec.ts';
-import { Checkpoint, readJson } from './checkpoint.ts';
+import { readJson } from './checkpoint.ts';
 import { ModelTensors } from './model-tensors.ts';
-import { describeSource } from './provenance.ts';
+import { openCheckpoint } from './open-checkpoint.ts';
 import { kvBytesPerToken, rankWeightBytes } from './rank-bytes.ts';
 
 export interface ModelFacts {
@@ -58,7 +57,7 @@ export interface PackageInspection {
 
 export type Inspection = CheckpointInspection | PackageInspection;
 
-/** Errors: NOT_A_CHECKPOINT when the folder is neither; those of parseManifest, Checkpoint.open and ModelTensors. */
+/** Errors: NOT_A_CHECKPOINT when the folder is neither; those of parseManifest, openCheckpoint and ModelTensors. */
 export async function inspect(folder: string): Promise<Inspection> {
   const manifest = await readJson(folder, 'manifest.json', 'NOT_A_PACKAGE');
   if (manifest !== undefined) return inspectPackage(parseManifest(manifest));
@@ -82,14 +81,14 @@ function factsOf(spec: ModelSpec): ModelFacts {
 }
 
 async function inspectCheckpoint(folder: string): Promise<CheckpointInspection> {
-  await using checkpoint = await Checkpoint.open(folder);
+  await using checkpoint = await openCheckpoint(folder);
   const tensors = ModelTensors.find(checkpoint);
   const { spec } = checkpoint;
   const stored = [...checkpoint.tensors];
-  const { source } = await describeSource(folder);
+  const { name } = await checkpoint.source();
   return {
     kind: 'checkpoint',
-    name: path.basename(source),
+    name,
     model: factsOf(spec),
     storedTypes: tensors.formats,
     storedBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),

@@ -5,9 +5,8 @@
 import { assert } from '#platform/assert.ts';
 import { TriremeError } from '#platform/errors.ts';
 import { expectedTensors, type TensorShape } from '../models/expected-tensors.ts';
-import { isExtraTensor, placesOf, type Strided, type TensorPlace } from '../models/places.ts';
+import type { Strided, TensorPlace } from '../models/places.ts';
 import type { Range } from '../models/shard.ts';
-import type { ModelSpec } from '../models/spec.ts';
 import { tensorNames } from '../models/tensor-names.ts';
 import { type Checkpoint, missingTensor } from './checkpoint.ts';
 import { asMatrix, type ReadableTensor } from './stored/readable-tensor.ts';
@@ -34,8 +33,8 @@ export class ModelTensors {
     const { spec } = checkpoint;
     const readable = readableTensors(checkpoint);
     const found = new Map<string, FoundTensor>();
-    for (const tensor of expectedTensors(spec)) found.set(tensor.name, findTensor(tensor, spec, readable, checkpoint));
-    refuseUnread(checkpoint, new Set([...found.values()].flatMap((tensor) => tensor.readable.stored)), spec);
+    for (const tensor of expectedTensors(spec)) found.set(tensor.name, findTensor(tensor, readable, checkpoint));
+    refuseUnread(checkpoint, new Set([...found.values()].flatMap((tensor) => tensor.readable.stored)));
     return new ModelTensors(found);
   }
 
@@ -134,11 +133,10 @@ function isSameShape(a: readonly number[], b: readonly number[]): boolean {
 
 function findTensor(
   expected: TensorShape,
-  spec: ModelSpec,
   readable: ReadonlyMap<string, ReadableTensor>,
   checkpoint: Checkpoint,
 ): FoundTensor {
-  const places = placesOf(expected, spec);
+  const places = checkpoint.placesOf(expected);
   const present = places.flatMap((place) => {
     const tensor = readable.get(place.tensor);
     return tensor ? [{ place, readable: tensor }] : [];
@@ -149,8 +147,8 @@ function findTensor(
   if (other) {
     throw new TriremeError(
       'TENSOR_SHAPE',
-      `tensor ${other.readable.name} has shape [${other.readable.shape.join(', ')}], config.json asks for [${other.place.shape.join(', ')}]`,
-      { remedy: 'config.json and weights must be of one model: fetch both again' },
+      `tensor ${other.readable.name} has shape [${other.readable.shape.join(', ')}], ${checkpoint.configName} asks for [${other.place.shape.join(', ')}]`,
+      { remedy: `${checkpoint.configName} and weights must be of one model: fetch both again` },
     );
   }
   for (const { tensor } of places) {
@@ -165,14 +163,15 @@ function findTensor(
   throw missingTensor(expected.name);
 }
 
-function refuseUnread(checkpoint: Checkpoint, read: ReadonlySet<string>, spec: ModelSpec): void {
+function refuseUnread(checkpoint: Checkpoint, read: ReadonlySet<string>): void {
+  const { spec, configName } = checkpoint;
   for (const { name } of checkpoint.tensors) {
     const isUnusedHead = spec.tiedEmbeddings && name === tensorNames.head;
-    if (read.has(name) || isUnusedHead || isExtraTensor(name, spec)) continue;
+    if (read.has(name) || isUnusedHead || checkpoint.isExtra(name)) continue;
     throw new TriremeError(
       'INVALID_CHECKPOINT',
-      `tensor ${name} is no part of a ${spec.family} model as config.json describes it; leaving it out would change the model`,
-      { remedy: 'config.json and weights must be of one model: fetch both again' },
+      `tensor ${name} is no part of a ${spec.family} model as ${configName} describes it; leaving it out would change the model`,
+      { remedy: `${configName} and weights must be of one model: fetch both again` },
     );
   }
 }

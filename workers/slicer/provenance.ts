@@ -11,6 +11,8 @@ const quantisations: Readonly<Record<WeightFormat, string>> = {
 };
 
 export interface Source {
+  /** What to call the model. */
+  readonly name: string;
   /** ORG/NAME, else the folder's name. */
   readonly source: string;
   readonly revision: string | null;
@@ -22,7 +24,7 @@ export async function describeSource(folder: string): Promise<Source> {
   const absolute = path.resolve(folder);
   const cached = /(?:^|[/])models--([^/]+)[/]snapshots[/]([^/]+)$/.exec(absolute);
   const source = cached?.[1]?.replace('--', '/') ?? path.basename(absolute);
-  return { source, revision: cached?.[2] ?? null, licence: await readLicence(absolute) };
+  return { name: path.basename(source), source, revision: cached?.[2] ?? null, licence: await readLicence(absolute) };
 }
 
 /** `license:` in the front matter of README.md. */
