@@ -109,6 +109,19 @@ export interface DisbandRequest {
 export interface DisbandResponse {
 }
 
+export interface LoadAdapterRequest {
+  group: string;
+  epoch: number;
+  place: number;
+  /** folder within the folder of adapters */
+  name: string;
+  /** SHA-256 over its files, hex */
+  digest: string;
+}
+
+export interface LoadAdapterResponse {
+}
+
 export interface DescribeRequest {
 }
 
@@ -124,7 +137,11 @@ export interface HeldGroup {
   leader: boolean;
   ready: boolean;
   /** leader only */
-  status: EngineStatus | undefined;
+  status:
+    | EngineStatus
+    | undefined;
+  /** leader only: those in memory */
+  adapters: string[];
 }
 
 /** Load of an engine. Counters return to zero when nothing runs. */
@@ -468,6 +485,191 @@ export const DisbandResponse: MessageFns<DisbandResponse> = {
   },
 };
 
+function createBaseLoadAdapterRequest(): LoadAdapterRequest {
+  return { group: "", epoch: 0, place: 0, name: "", digest: "" };
+}
+
+export const LoadAdapterRequest: MessageFns<LoadAdapterRequest> = {
+  encode(message: LoadAdapterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint64(message.epoch);
+    }
+    if (message.place !== 0) {
+      writer.uint32(24).uint32(message.place);
+    }
+    if (message.name !== "") {
+      writer.uint32(34).string(message.name);
+    }
+    if (message.digest !== "") {
+      writer.uint32(42).string(message.digest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadAdapterRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadAdapterRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.place = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LoadAdapterRequest {
+    return {
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      place: isSet(object.place) ? globalThis.Number(object.place) : 0,
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
+    };
+  },
+
+  toJSON(message: LoadAdapterRequest): unknown {
+    const obj: any = {};
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.place !== 0) {
+      obj.place = Math.round(message.place);
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.digest !== "") {
+      obj.digest = message.digest;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadAdapterRequest>, I>>(base?: I): LoadAdapterRequest {
+    return LoadAdapterRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadAdapterRequest>, I>>(object: I): LoadAdapterRequest {
+    const message = createBaseLoadAdapterRequest();
+    message.group = object.group ?? "";
+    message.epoch = object.epoch ?? 0;
+    message.place = object.place ?? 0;
+    message.name = object.name ?? "";
+    message.digest = object.digest ?? "";
+    return message;
+  },
+};
+
+function createBaseLoadAdapterResponse(): LoadAdapterResponse {
+  return {};
+}
+
+export const LoadAdapterResponse: MessageFns<LoadAdapterResponse> = {
+  encode(_: LoadAdapterResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoadAdapterResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoadAdapterResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): LoadAdapterResponse {
+    return {};
+  },
+
+  toJSON(_: LoadAdapterResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LoadAdapterResponse>, I>>(base?: I): LoadAdapterResponse {
+    return LoadAdapterResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoadAdapterResponse>, I>>(_: I): LoadAdapterResponse {
+    const message = createBaseLoadAdapterResponse();
+    return message;
+  },
+};
+
 function createBaseDescribeRequest(): DescribeRequest {
   return {};
 }
@@ -608,7 +810,7 @@ export const DescribeResponse: MessageFns<DescribeResponse> = {
 };
 
 function createBaseHeldGroup(): HeldGroup {
-  return { group: "", epoch: 0, ranks: [], leader: false, ready: false, status: undefined };
+  return { group: "", epoch: 0, ranks: [], leader: false, ready: false, status: undefined, adapters: [] };
 }
 
 export const HeldGroup: MessageFns<HeldGroup> = {
@@ -634,6 +836,9 @@ export const HeldGroup: MessageFns<HeldGroup> = {
     }
     if (message.status !== undefined) {
       EngineStatus.encode(message.status, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.adapters) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -709,6 +914,14 @@ export const HeldGroup: MessageFns<HeldGroup> = {
             message.status = EngineStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.adapters.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -729,6 +942,7 @@ export const HeldGroup: MessageFns<HeldGroup> = {
       leader: isSet(object.leader) ? globalThis.Boolean(object.leader) : false,
       ready: isSet(object.ready) ? globalThis.Boolean(object.ready) : false,
       status: isSet(object.status) ? EngineStatus.fromJSON(object.status) : undefined,
+      adapters: globalThis.Array.isArray(object?.adapters) ? object.adapters.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -752,6 +966,9 @@ export const HeldGroup: MessageFns<HeldGroup> = {
     if (message.status !== undefined) {
       obj.status = EngineStatus.toJSON(message.status);
     }
+    if (message.adapters?.length) {
+      obj.adapters = message.adapters;
+    }
     return obj;
   },
 
@@ -768,6 +985,7 @@ export const HeldGroup: MessageFns<HeldGroup> = {
     message.status = (object.status !== undefined && object.status !== null)
       ? EngineStatus.fromPartial(object.status)
       : undefined;
+    message.adapters = object.adapters?.map((e) => e) || [];
     return message;
   },
 };
@@ -1025,6 +1243,19 @@ export const WorkerControlService = {
     responseSerialize: (value: DisbandResponse): Buffer => Buffer.from(DisbandResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DisbandResponse => DisbandResponse.decode(value),
   },
+  /**
+   * Brings an adapter into a place of this worker's ranks; the leader asks, before the first request that names it runs.
+   * Errors: STALE_EPOCH, UNKNOWN_ADAPTER, INVALID_ADAPTER, DIGEST_MISMATCH when the files here are not the leader's.
+   */
+  loadAdapter: {
+    path: "/trireme.v1.WorkerControl/LoadAdapter" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LoadAdapterRequest): Buffer => Buffer.from(LoadAdapterRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): LoadAdapterRequest => LoadAdapterRequest.decode(value),
+    responseSerialize: (value: LoadAdapterResponse): Buffer => Buffer.from(LoadAdapterResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): LoadAdapterResponse => LoadAdapterResponse.decode(value),
+  },
   describe: {
     path: "/trireme.v1.WorkerControl/Describe" as const,
     requestStream: false as const,
@@ -1045,6 +1276,11 @@ export interface WorkerControlServer extends UntypedServiceImplementation {
   form: handleServerStreamingCall<FormRequest, FormProgress>;
   /** Ends the group at this epoch here. Work in flight ends with UNAVAILABLE. Idempotent. */
   disband: handleUnaryCall<DisbandRequest, DisbandResponse>;
+  /**
+   * Brings an adapter into a place of this worker's ranks; the leader asks, before the first request that names it runs.
+   * Errors: STALE_EPOCH, UNKNOWN_ADAPTER, INVALID_ADAPTER, DIGEST_MISMATCH when the files here are not the leader's.
+   */
+  loadAdapter: handleUnaryCall<LoadAdapterRequest, LoadAdapterResponse>;
   describe: handleUnaryCall<DescribeRequest, DescribeResponse>;
 }
 
@@ -1071,6 +1307,25 @@ export interface WorkerControlClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DisbandResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Brings an adapter into a place of this worker's ranks; the leader asks, before the first request that names it runs.
+   * Errors: STALE_EPOCH, UNKNOWN_ADAPTER, INVALID_ADAPTER, DIGEST_MISMATCH when the files here are not the leader's.
+   */
+  loadAdapter(
+    request: LoadAdapterRequest,
+    callback: (error: ServiceError | null, response: LoadAdapterResponse) => void,
+  ): ClientUnaryCall;
+  loadAdapter(
+    request: LoadAdapterRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: LoadAdapterResponse) => void,
+  ): ClientUnaryCall;
+  loadAdapter(
+    request: LoadAdapterRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: LoadAdapterResponse) => void,
   ): ClientUnaryCall;
   describe(
     request: DescribeRequest,

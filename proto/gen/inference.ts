@@ -153,6 +153,8 @@ export interface GenerateRequest {
    * Empty: the model's own for a chat, raw for every other prompt.
    */
   replyFormat: string;
+  /** A low-rank adapter (LoRA) on top of the model, by the name of its folder; empty: the model as it is. */
+  adapter: string;
 }
 
 export interface TokenIds {
@@ -325,7 +327,7 @@ export interface Model {
 }
 
 function createBaseGenerateRequest(): GenerateRequest {
-  return { requestId: "", model: "", prompt: undefined, sampling: undefined, n: 0, replyFormat: "" };
+  return { requestId: "", model: "", prompt: undefined, sampling: undefined, n: 0, replyFormat: "", adapter: "" };
 }
 
 export const GenerateRequest: MessageFns<GenerateRequest> = {
@@ -355,6 +357,9 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.replyFormat !== "") {
       writer.uint32(66).string(message.replyFormat);
+    }
+    if (message.adapter !== "") {
+      writer.uint32(74).string(message.adapter);
     }
     return writer;
   },
@@ -436,6 +441,14 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
             message.replyFormat = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.adapter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -472,6 +485,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
         : isSet(object.reply_format)
         ? globalThis.String(object.reply_format)
         : "",
+      adapter: isSet(object.adapter) ? globalThis.String(object.adapter) : "",
     };
   },
 
@@ -498,6 +512,9 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     }
     if (message.replyFormat !== "") {
       obj.replyFormat = message.replyFormat;
+    }
+    if (message.adapter !== "") {
+      obj.adapter = message.adapter;
     }
     return obj;
   },
@@ -534,6 +551,7 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
       : undefined;
     message.n = object.n ?? 0;
     message.replyFormat = object.replyFormat ?? "";
+    message.adapter = object.adapter ?? "";
     return message;
   },
 };

@@ -22,7 +22,11 @@ export interface EngineCommand {
 export interface EngineSubmit {
   /** the main thread's number for the router; comes back in every report entry */
   owner: number;
-  submit: Submit | undefined;
+  submit:
+    | Submit
+    | undefined;
+  /** place in which its adapter lies */
+  adapter?: number | undefined;
 }
 
 export interface EngineCancel {
@@ -214,7 +218,7 @@ export const EngineCommand: MessageFns<EngineCommand> = {
 };
 
 function createBaseEngineSubmit(): EngineSubmit {
-  return { owner: 0, submit: undefined };
+  return { owner: 0, submit: undefined, adapter: undefined };
 }
 
 export const EngineSubmit: MessageFns<EngineSubmit> = {
@@ -224,6 +228,9 @@ export const EngineSubmit: MessageFns<EngineSubmit> = {
     }
     if (message.submit !== undefined) {
       Submit.encode(message.submit, writer.uint32(18).fork()).join();
+    }
+    if (message.adapter !== undefined) {
+      writer.uint32(24).uint32(message.adapter);
     }
     return writer;
   },
@@ -257,6 +264,14 @@ export const EngineSubmit: MessageFns<EngineSubmit> = {
             message.submit = Submit.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.adapter = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -273,6 +288,7 @@ export const EngineSubmit: MessageFns<EngineSubmit> = {
     return {
       owner: isSet(object.owner) ? globalThis.Number(object.owner) : 0,
       submit: isSet(object.submit) ? Submit.fromJSON(object.submit) : undefined,
+      adapter: isSet(object.adapter) ? globalThis.Number(object.adapter) : undefined,
     };
   },
 
@@ -283,6 +299,9 @@ export const EngineSubmit: MessageFns<EngineSubmit> = {
     }
     if (message.submit !== undefined) {
       obj.submit = Submit.toJSON(message.submit);
+    }
+    if (message.adapter !== undefined) {
+      obj.adapter = Math.round(message.adapter);
     }
     return obj;
   },
@@ -296,6 +315,7 @@ export const EngineSubmit: MessageFns<EngineSubmit> = {
     message.submit = (object.submit !== undefined && object.submit !== null)
       ? Submit.fromPartial(object.submit)
       : undefined;
+    message.adapter = object.adapter ?? undefined;
     return message;
   },
 };

@@ -48,6 +48,8 @@ export interface Submit {
   sampling: SamplingParams | undefined;
   n: number;
   epoch: number;
+  /** name of a low-rank adapter; empty: the model as it is */
+  adapter: string;
 }
 
 export interface EmittedTokens {
@@ -378,7 +380,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseSubmit(): Submit {
-  return { requestId: "", attempt: 0, prompt: [], emitted: [], sampling: undefined, n: 0, epoch: 0 };
+  return { requestId: "", attempt: 0, prompt: [], emitted: [], sampling: undefined, n: 0, epoch: 0, adapter: "" };
 }
 
 export const Submit: MessageFns<Submit> = {
@@ -407,6 +409,9 @@ export const Submit: MessageFns<Submit> = {
     }
     if (message.epoch !== 0) {
       writer.uint32(56).uint64(message.epoch);
+    }
+    if (message.adapter !== "") {
+      writer.uint32(66).string(message.adapter);
     }
     return writer;
   },
@@ -490,6 +495,14 @@ export const Submit: MessageFns<Submit> = {
             message.epoch = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.adapter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -517,6 +530,7 @@ export const Submit: MessageFns<Submit> = {
       sampling: isSet(object.sampling) ? SamplingParams.fromJSON(object.sampling) : undefined,
       n: isSet(object.n) ? globalThis.Number(object.n) : 0,
       epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      adapter: isSet(object.adapter) ? globalThis.String(object.adapter) : "",
     };
   },
 
@@ -543,6 +557,9 @@ export const Submit: MessageFns<Submit> = {
     if (message.epoch !== 0) {
       obj.epoch = Math.round(message.epoch);
     }
+    if (message.adapter !== "") {
+      obj.adapter = message.adapter;
+    }
     return obj;
   },
 
@@ -560,6 +577,7 @@ export const Submit: MessageFns<Submit> = {
       : undefined;
     message.n = object.n ?? 0;
     message.epoch = object.epoch ?? 0;
+    message.adapter = object.adapter ?? "";
     return message;
   },
 };

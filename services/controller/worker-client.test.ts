@@ -23,6 +23,7 @@ async function serve(
   const worker = implement(WorkerControlService, {
     form: (_, call) => form(call),
     disband: async () => ({}),
+    loadAdapter: async () => ({}),
     describe: async () => DescribeResponse.fromPartial({ worker: { id: 'w0' } }),
   });
   const server = await startRpcServer({ listen, services: [worker], log });

@@ -74,8 +74,9 @@ export class ActiveRequest {
     this.attempt = { number, session, firstSequence, submittedMs: nowMs, accepted: false };
     session.requests.add(this);
     session.onSubmit(this.n);
-    const { id: requestId, prompt, sampling } = this.request;
-    return { requestId, attempt: number, prompt: [...prompt], emitted: [], sampling, n: this.n, epoch: session.epoch };
+    const { id: requestId, prompt, sampling, adapter } = this.request;
+    const { epoch } = session;
+    return { requestId, attempt: number, prompt: [...prompt], emitted: [], sampling, n: this.n, epoch, adapter };
   }
 
   /** The leader has it, as its answer or its first tokens show. */

@@ -12,6 +12,8 @@ export interface RoutedRequest {
   readonly model: string;
   readonly prompt: readonly number[];
   readonly sampling: SamplingParams;
+  /** Name of a low-rank adapter; empty: none. */
+  readonly adapter: string;
   /** One for each choice; at least one. */
   readonly replies: readonly ChoiceReply[];
 }

@@ -51,6 +51,16 @@ export function checkRequest({ requestId, prompt, n }: GenerateRequest, maxChoic
 export function prepare(request: GenerateRequest, options: PrepareOptions): RoutedRequest {
   const { id, record, files, random } = options;
   const { tokenizer, defaults } = files;
+  const { adapter } = request;
+  if (adapter !== '' && !record.serving?.adapters) {
+    throw new TriremeError(
+      'UNKNOWN_ADAPTER',
+      `model ${record.name} is served without adapters; ${adapter} is none of it`,
+      {
+        remedy: 'Serve it with a folder of adapters, or leave the adapter out',
+      },
+    );
+  }
   const sampling = completeSampling(request.sampling, defaults, drawSeed(random));
   checkSampling(sampling);
   const format = formatFor(request, files.replyFormat);
@@ -68,7 +78,14 @@ export function prepare(request: GenerateRequest, options: PrepareOptions): Rout
     });
   });
   const stopTokenIds = isChat ? withTurnEnd(sampling, tokenizer.turnEnd) : sampling.stopTokenIds;
-  return { id, model: record.name, prompt: prompt.ids, sampling: { ...sampling, stop: [], stopTokenIds }, replies };
+  return {
+    id,
+    model: record.name,
+    prompt: prompt.ids,
+    sampling: { ...sampling, stop: [], stopTokenIds },
+    adapter,
+    replies,
+  };
 }
 
 /** A chat's answer ends with its turn, which is not an end token of every model. */

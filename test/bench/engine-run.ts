@@ -98,6 +98,7 @@ class EngineBench {
       sampling: { ...sampling, maxTokens },
       n: 1,
       epoch: 1,
+      adapter: '',
     };
     if (!this.#team.send({ command: { $case: 'submit', value: { owner: 1, submit } } }))
       fail(new Error('the ring is full'));

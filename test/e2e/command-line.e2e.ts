@@ -1,6 +1,9 @@
 /** What a user types at a running system, and what cannot be meant. test/e2e/bad-* have the bad files. */
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Chat } from '../../proto/gen/inference.ts';
+import { writeAdapter } from '../fixtures/made-adapter.ts';
+import { temporaryFolder } from '../fixtures/tiny-checkpoint.ts';
 import type { TestProcess } from '../harness/process.ts';
 import { generate, greedy } from './generation.ts';
 import { refusal } from './refusal.ts';
@@ -29,6 +32,28 @@ test('a group whose two ranks live in two processes answers as any other', async
   }
 });
 
+test('an adapter changes what is generated for who names it, and for nobody else', async () => {
+  await using folder = await temporaryFolder();
+  const targets = /self_attn[.](q|k|v|o)_proj[.]weight$/;
+  const shape = { seed: 3, rank: 8, alpha: 64, targets };
+  await writeAdapter('models/demo', path.join(folder.path, 'other'), shape);
+  const system = await TestSystem.start('--adapters', folder.path);
+  try {
+    const request = greedy('The capital of Norway', 12);
+    const [plain, adapted, again] = await Promise.all([
+      generate(system.client, request),
+      generate(system.client, { ...request, adapter: 'other' }),
+      generate(system.client, request),
+    ]);
+    expect(again.tokens).toEqual(plain.tokens);
+    expect(adapted.tokens).not.toEqual(plain.tokens);
+    const flags = ['--address', system.address, '--prompt', 'x', '--adapter'];
+    expect(await refusal(['generate', ...flags, 'none'])).toMatchObject({ code: 'UNKNOWN_ADAPTER', status: 64 });
+  } finally {
+    await system.stop();
+  }
+});
+
 describe('a running system refuses', () => {
   let up: TestProcess;
   let address: string;
@@ -52,6 +77,7 @@ describe('a running system refuses', () => {
     ['negative --max-tokens', ['--prompt', 'x', '--max-tokens', '-5'], 'INVALID_ARGUMENT', /whole number from 1/],
     ['no tokens at all', ['--prompt', 'x', '--max-tokens', '0'], 'INVALID_ARGUMENT', /whole number from 1/],
     ['more than a count holds', ['--prompt', 'x', '--max-tokens', '4294967296'], 'INVALID_ARGUMENT', /to 2147483647/],
+    ['an adapter of a model without any', ['--prompt', 'x', '--adapter', 'a'], 'UNKNOWN_ADAPTER', /a is none of it/],
     [
       'an unknown model',
       ['--prompt', 'x', '--model', 'nope'],

@@ -11,6 +11,7 @@ export class FakeTeam implements Team {
   readonly formation: TeamFormation;
   readonly events: FormationEvents;
   readonly commands: EngineCommand[] = [];
+  readonly adapters = new Map();
   /** Commands that the ring has room for. */
   room = Number.POSITIVE_INFINITY;
   stopCount = 0;

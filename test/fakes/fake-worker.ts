@@ -71,7 +71,7 @@ export class FakeWorker {
   describe(): DescribeResponse {
     for (const answer of this.#describers.splice(0)) answer();
     const groups = [...this.teams].map(
-      ([group, team]): HeldGroup => ({ ...team, group, status: this.#statusOf(team) }),
+      ([group, team]): HeldGroup => ({ ...team, group, status: this.#statusOf(team), adapters: [] }),
     );
     return { worker: this.record, groups };
   }
@@ -128,6 +128,7 @@ export async function serveFakeWorker(
       worker.disband(group, epoch);
       return {};
     },
+    loadAdapter: async () => ({}),
     describe: async () => worker.describe(),
   });
   const server = await startRpcServer({ listen, services: [service], log });

@@ -23,7 +23,7 @@ export function nameOf(key: string): AttemptName {
   return { owner: Number(owner), attempt: Number(attempt), requestId };
 }
 
-export function toRequest({ owner, submit }: EngineSubmit): EngineRequest | undefined {
+export function toRequest({ owner, submit, adapter }: EngineSubmit): EngineRequest | undefined {
   if (!submit) return undefined;
   const { requestId, attempt, prompt, emitted, n, sampling } = submit;
   return {
@@ -32,6 +32,7 @@ export function toRequest({ owner, submit }: EngineSubmit): EngineRequest | unde
     n,
     emitted: emitted.map(({ ids }) => Int32Array.from(ids)),
     settings: toSettings(sampling),
+    ...(adapter === undefined ? {} : { adapter }),
   };
 }
 

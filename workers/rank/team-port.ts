@@ -7,6 +7,7 @@ import type { Logger } from '#platform/log.ts';
 import type { FormProgress } from '#proto/control.ts';
 import type { EngineCommand, EngineReport } from '#proto/rank.ts';
 import type { ServingSettings } from '#proto/records.ts';
+import type { AdapterMemory } from '../adapters/adapter-memory.ts';
 import type { RankGate } from '../collectives/rank-gate.ts';
 
 /** How ranks of other processes are met. */
@@ -55,6 +56,8 @@ export interface TeamOptions {
 }
 
 export interface Team {
+  /** Where adapters lie, by local rank; empty where requests have none. */
+  readonly adapters: ReadonlyMap<number, AdapterMemory>;
   /**
    * To rank 0's engine, in the process of rank 0. False: the ring is full or the team is ending, nothing was sent.
    * Errors: MESSAGE_TOO_LARGE for a command above commandBytesMax.

@@ -81,7 +81,7 @@ async function start(): Promise<{ team: Team; listener: Listener }> {
 
 function submitOf(requestId: string, maxTokens = golden.continuation.tokens.length): EngineSubmit {
   const sampling = SamplingParams.fromPartial({ temperature: 0, maxTokens, ignoreEos: true });
-  const submit = { requestId, attempt: 1, prompt: golden.prompt, emitted: [], sampling, n: 1, epoch: 1 };
+  const submit = { requestId, attempt: 1, prompt: golden.prompt, emitted: [], sampling, n: 1, epoch: 1, adapter: '' };
   return { owner: 7, submit };
 }
 

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import { EngineCommand, EngineReport } from '#proto/rank.ts';
+import type { AdapterMemory } from '../adapters/adapter-memory.ts';
 import type { LeaderLoopData } from './leader-loop.ts';
 import { RankTeam } from './rank-team.ts';
 import { Ring } from './ring.ts';
@@ -56,6 +57,10 @@ class ServingTeam implements Team {
       throw error;
     }
     this.#log.info({ ranks: options.localRanks, of: options.ranks, package: options.packagePath }, 'ranks are warm');
+  }
+
+  get adapters(): ReadonlyMap<number, AdapterMemory> {
+    return this.#team?.adapters ?? new Map();
   }
 
   send(command: EngineCommand): boolean {

@@ -53,6 +53,11 @@ export class AttemptBook {
     return this.#running.has(key) || this.#ended.has(key);
   }
 
+  /** Some choice of it has not ended. */
+  isRunning(requestId: string, attempt: number): boolean {
+    return this.#running.has(keyOf(requestId, attempt));
+  }
+
   open({ requestId, attempt, n, emitted }: Submit): void {
     assert(!this.has(requestId, attempt), `attempt ${attempt} of ${requestId} opened twice`);
     const choices = Array.from({ length: Math.max(1, n) }, (_, choice) => ({

@@ -14,9 +14,10 @@ export class CommandOutbox {
     this.#send = send;
   }
 
-  /** False: no room in the ring now. Errors: MESSAGE_TOO_LARGE for what never fits. */
-  submit(owner: number, submit: Submit): boolean {
-    return this.#waiting.length === 0 && this.#send({ command: { $case: 'submit', value: { owner, submit } } });
+  /** `adapter` is the place of the one that it names. False: no room in the ring now. Errors: MESSAGE_TOO_LARGE for what never fits. */
+  submit(owner: number, submit: Submit, adapter?: number): boolean {
+    const value = { owner, submit, adapter };
+    return this.#waiting.length === 0 && this.#send({ command: { $case: 'submit', value } });
   }
 
   cancel(cancel: EngineCancel): void {

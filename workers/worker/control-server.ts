@@ -19,6 +19,10 @@ export function controlService({ groups, worker }: ControlServerOptions): RpcSer
       await groups.disband(group, epoch, new TriremeError('UNAVAILABLE', `group ${group} was disbanded`));
       return {};
     },
+    loadAdapter: async (request) => {
+      await groups.loadAdapter(request);
+      return {};
+    },
     describe: async () => ({ worker: worker(), groups: groups.describe() }),
   });
 }

@@ -3,7 +3,7 @@
  * rises, and an epoch that was formed or disbanded once is never formed again.
  */
 import { TriremeError } from '#platform/errors.ts';
-import type { FormProgress, FormRequest, HeldGroup } from '#proto/control.ts';
+import type { FormProgress, FormRequest, HeldGroup, LoadAdapterRequest } from '#proto/control.ts';
 import { type GroupRecord, GroupState } from '#proto/records.ts';
 import type { LeaderDesk } from './leader-desk.ts';
 import { type GroupContext, LocalGroup } from './local-group.ts';
@@ -88,6 +88,15 @@ export class HeldGroups {
     const local = this.#held.get(group);
     if (local?.formation.epoch === epoch && local.desk) return local.desk;
     throw new TriremeError('STALE_EPOCH', `this worker does not lead group ${group} at epoch ${epoch}`);
+  }
+
+  /** Errors: STALE_EPOCH unless this worker holds ranks of the group at this epoch; those of LocalGroup.loadAdapter(). */
+  async loadAdapter({ group, epoch, ...order }: LoadAdapterRequest): Promise<void> {
+    const local = this.#held.get(group);
+    if (local?.formation.epoch !== epoch) {
+      throw new TriremeError('STALE_EPOCH', `this worker does not hold group ${group} at epoch ${epoch}`);
+    }
+    await local.loadAdapter(order);
   }
 
   /** What the placement says now. A formation that it has left behind ends, even if nobody comes to disband it. */

@@ -7,6 +7,7 @@ import { TriremeError } from '#platform/errors.ts';
 import { EngineStatus } from '#proto/control.ts';
 import type { EngineCommand, EngineReport, EngineReportEntry } from '#proto/rank.ts';
 import type { FrameEntry } from '#proto/worker.ts';
+import type { AdapterShelf } from './adapter-shelf.ts';
 import { CommandOutbox } from './command-outbox.ts';
 import { statusIntervalMs, type WorkerLimits } from './limits.ts';
 import { type DeskContext, RouterDesk, type SessionLink } from './router-desk.ts';
@@ -27,6 +28,8 @@ export interface LeaderDeskOptions {
   readonly clock: Clock;
   /** Puts a command into the engine's ring; false when that is full. */
   send(command: EngineCommand): boolean;
+  /** Absent: the group takes no adapters. */
+  readonly adapters?: AdapterShelf | undefined;
   publish(routerIncarnation: string, frame: Uint8Array): void;
   onStep(figures: StepFigures): void;
 }
@@ -55,6 +58,7 @@ export class LeaderDesk {
       workerIncarnation: options.workerIncarnation,
       limits: options.limits,
       outbox: this.#outbox,
+      adapters: options.adapters,
       publish: options.publish,
       isDraining: () => this.#draining,
       engineStatus: () => this.#status,
@@ -64,6 +68,11 @@ export class LeaderDesk {
 
   get status(): EngineStatus {
     return this.#status;
+  }
+
+  /** Names of the adapters in memory. */
+  get adapters(): readonly string[] {
+    return this.#options.adapters?.names ?? [];
   }
 
   get runningCount(): number {

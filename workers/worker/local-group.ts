@@ -14,6 +14,8 @@ import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import { type FormProgress, FormStage, type HeldGroup } from '#proto/control.ts';
 import type { Team } from '../rank/team-port.ts';
+import { type AdapterOrder, adapterDigest, fillElsewhere, fillPlace } from './adapter-loader.ts';
+import { AdapterShelf } from './adapter-shelf.ts';
 import { LeaderDesk, type StepFigures } from './leader-desk.ts';
 import type { WorkerLimits } from './limits.ts';
 import { checkPackageDigest } from './package-digest.ts';
@@ -98,16 +100,35 @@ export class LocalGroup {
     await this.#ended.promise;
   }
 
+  /** Fills a place of the local ranks. Errors: STALE_EPOCH unless ready; those of fillPlace(). */
+  async loadAdapter(order: AdapterOrder): Promise<void> {
+    const { group, epoch } = this.formation;
+    if (this.#state.kind !== 'ready') {
+      throw new TriremeError('STALE_EPOCH', `group ${group} is not ready at epoch ${epoch} here`);
+    }
+    await fillPlace(this.formation, this.#state.team, order);
+    this.#context.log.info({ group, epoch, adapter: order.name, place: order.place }, 'an adapter is in memory');
+  }
+
   describe(): HeldGroup {
     const { group, epoch, localRanks } = this.formation;
     const ready = this.#state.kind === 'ready';
-    return { group, epoch, ranks: [...localRanks], leader: this.isLeader, ready, status: this.desk?.status };
+    const adapters = [...(this.desk?.adapters ?? [])];
+    return { group, epoch, ranks: [...localRanks], leader: this.isLeader, ready, status: this.desk?.status, adapters };
   }
 
   #createDesk(send: Team['send']): LeaderDesk {
     const { group, epoch } = this.formation;
     const { workerIncarnation, limits, clock, publish, onStep } = this.#context;
-    return new LeaderDesk({ group, epoch, workerIncarnation, limits, clock, send, publish, onStep });
+    const { adapters: settings } = this.formation.serving;
+    const adapters = settings && new AdapterShelf(settings.places, (place, name) => this.#shelve(place, name));
+    return new LeaderDesk({ group, epoch, workerIncarnation, limits, clock, adapters, send, publish, onStep });
+  }
+
+  /** On all ranks of the group. */
+  async #shelve(place: number, name: string): Promise<void> {
+    const order = { place, name, digest: await adapterDigest(this.formation, name) };
+    await Promise.all([this.loadAdapter(order), fillElsewhere(this.formation, order)]);
   }
 
   #onExit(error: TriremeError): void {

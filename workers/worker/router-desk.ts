@@ -8,6 +8,7 @@ import { TriremeError } from '#platform/errors.ts';
 import type { EngineStatus } from '#proto/control.ts';
 import type { EngineAnswer } from '#proto/rank.ts';
 import { Frame, type FrameEntry, type LeaderMessage, type RouterMessage, type Submit } from '#proto/worker.ts';
+import type { AdapterShelf } from './adapter-shelf.ts';
 import { AttemptBook } from './attempt-book.ts';
 import type { CommandOutbox } from './command-outbox.ts';
 import type { WorkerLimits } from './limits.ts';
@@ -27,10 +28,18 @@ export interface DeskContext {
   readonly workerIncarnation: string;
   readonly limits: WorkerLimits;
   readonly outbox: CommandOutbox;
+  /** Absent: the group takes no adapters. */
+  readonly adapters: AdapterShelf | undefined;
   publish(routerIncarnation: string, frame: Uint8Array): void;
   /** No submit is taken any more. */
   isDraining(): boolean;
   engineStatus(): EngineStatus;
+}
+
+interface AdaptedAttempt {
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly adapter: string;
 }
 
 export class RouterDesk {
@@ -39,6 +48,8 @@ export class RouterDesk {
   readonly owner: number;
   #link: SessionLink | undefined;
   #lastFrame = 0;
+  /** Attempts that hold an adapter. */
+  #adapted: AdaptedAttempt[] = [];
   readonly #book: AttemptBook;
   readonly #context: DeskContext;
 
@@ -84,6 +95,7 @@ export class RouterDesk {
       this.#context.outbox.cancel({ owner: this.owner, requestId, attempt, choices: [] });
     }
     this.#book.clear();
+    this.#releaseAdapters();
   }
 
   onMessage({ message }: RouterMessage): void {
@@ -93,7 +105,8 @@ export class RouterDesk {
       case 'cancel': {
         const { requestId, attempt, choices } = message.value;
         if (!this.#book.cancel(requestId, attempt, choices)) return;
-        return this.#context.outbox.cancel({ owner: this.owner, requestId, attempt, choices });
+        this.#context.outbox.cancel({ owner: this.owner, requestId, attempt, choices });
+        return this.#releaseAdapters();
       }
       case 'acknowledge':
         return this.#book.acknowledge(message.value.requestId, message.value.attempt);
@@ -106,6 +119,7 @@ export class RouterDesk {
     if (!this.#book.has(requestId, attempt)) return;
     if (refusalCode === '') return this.#send({ $case: 'accepted', value: { requestId, attempt } });
     this.#book.forget(requestId, attempt);
+    this.#releaseAdapters();
     this.#refuse(requestId, attempt, refusalCode, refusalMessage);
   }
 
@@ -120,7 +134,10 @@ export class RouterDesk {
       return outcome !== 'unknown';
     });
     if (wanted.length > 0) this.#publish(step, wanted);
-    if (ended) this.sendStatus();
+    if (ended) {
+      this.#releaseAdapters();
+      this.sendStatus();
+    }
     return tokens;
   }
 
@@ -153,14 +170,39 @@ export class RouterDesk {
     const { outbox } = this.#context;
     try {
       this.#checkSubmit(submit);
-      if (!outbox.submit(this.owner, submit)) {
-        throw new TriremeError('NO_ROOM', 'the engine has not read its commands yet');
-      }
+      if (submit.adapter !== '') return void this.#submitAdapted(submit);
+      if (!outbox.submit(this.owner, submit)) throw engineBusy();
       this.#book.open(submit);
     } catch (error) {
       if (!(error instanceof TriremeError)) throw error;
       this.#refuse(requestId, attempt, error.code, error.message);
     }
+  }
+
+  /** Waits for the adapter; the attempt counts as running meanwhile, so that it can be cancelled. */
+  async #submitAdapted(submit: Submit): Promise<void> {
+    const { requestId, attempt, adapter } = submit;
+    const { outbox, adapters } = this.#context;
+    this.#book.open(submit);
+    try {
+      if (!adapters) throw new TriremeError('UNKNOWN_ADAPTER', `the group takes no adapters, ${adapter} among them`);
+      const place = await adapters.acquire(adapter);
+      this.#adapted.push({ requestId, attempt, adapter });
+      if (this.#book.isRunning(requestId, attempt) && !outbox.submit(this.owner, submit, place)) throw engineBusy();
+    } catch (cause) {
+      const wasRunning = this.#book.isRunning(requestId, attempt);
+      this.#book.forget(requestId, attempt);
+      const { code, message } = TriremeError.from(cause);
+      if (wasRunning) this.#refuse(requestId, attempt, code, message);
+    }
+    this.#releaseAdapters();
+  }
+
+  /** Of attempts that run no more. */
+  #releaseAdapters(): void {
+    const isRunning = ({ requestId, attempt }: AdaptedAttempt): boolean => this.#book.isRunning(requestId, attempt);
+    for (const held of this.#adapted) if (!isRunning(held)) this.#context.adapters?.release(held.adapter);
+    this.#adapted = this.#adapted.filter(isRunning);
   }
 
   #checkSubmit({ requestId, attempt, epoch }: Submit): void {
@@ -192,4 +234,8 @@ export class RouterDesk {
   #send(message: LeaderMessage['message']): void {
     this.#link?.send({ message });
   }
+}
+
+function engineBusy(): TriremeError {
+  return new TriremeError('NO_ROOM', 'the engine has not read its commands yet');
 }

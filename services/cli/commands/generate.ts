@@ -23,6 +23,7 @@ interface GenerateFlags extends ChatFlags {
   readonly chat?: string;
   readonly tokens?: string;
   readonly replyFormat?: string;
+  readonly adapter: string;
   readonly n: number;
   readonly maxTokens?: number;
   readonly minTokens?: number;
@@ -50,6 +51,7 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option('--chat <text>', 'a message to answer')
     .option('--tokens <ids>', 'token ids to go on from, separated by commas')
     .option('--reply-format <name>', 'how replies mark reasoning and calls; raw: show them as they are', '')
+    .option('--adapter <name>', 'a LoRA adapter on top of the model', '')
     .option('--n <count>', 'choices', wholeNumber(1, 128), 1)
     .option('--max-tokens <count>', 'end after so many', wholeNumber(1, largestCount))
     .option('--min-tokens <count>', 'do not end before so many', wholeNumber(0, largestCount))
@@ -81,9 +83,9 @@ async function runGenerate(flags: GenerateFlags, terminal: Terminal): Promise<vo
 }
 
 async function requestOf(flags: GenerateFlags): Promise<GenerateRequest> {
-  const { model, n, replyFormat = '' } = flags;
+  const { model, n, adapter, replyFormat = '' } = flags;
   const prompt = await promptOf(flags);
-  return { ...GenerateRequest.create(), model, prompt, sampling: samplingOf(flags), n, replyFormat };
+  return { ...GenerateRequest.create(), model, prompt, sampling: samplingOf(flags), n, replyFormat, adapter };
 }
 
 async function promptOf(flags: GenerateFlags): Promise<GenerateRequest['prompt']> {

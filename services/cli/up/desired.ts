@@ -1,6 +1,8 @@
 /** From a package to the record that says: this model shall be served, with these settings. */
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
+import { TriremeError } from '#platform/errors.ts';
 import type { ModelRecord } from '#proto/records.ts';
 import { blockPositions } from '../../../workers/engine/block-pool.ts';
 import type { Manifest } from '../../../workers/models/manifest.ts';
@@ -15,6 +17,10 @@ export interface ServingFlags {
   readonly maxWaiting: number;
   /** MiB of keys and values on each rank. */
   readonly kvMemory: number;
+  /** Folder of adapters. */
+  readonly adapters?: string;
+  readonly adapterPlaces: number;
+  readonly adapterRank: number;
 }
 
 export function servingOptions(command: Command): Command {
@@ -27,7 +33,10 @@ export function servingOptions(command: Command): Command {
       256,
     )
     .option('--max-waiting <count>', 'sequences that may wait in a group', wholeNumber(0, 65_536), 256)
-    .option('--kv-memory <MiB>', 'memory for keys and values on each rank', wholeNumber(1, 1 << 20), 512);
+    .option('--kv-memory <MiB>', 'memory for keys and values on each rank', wholeNumber(1, 1 << 20), 512)
+    .option('--adapters <folder>', 'LoRA adapters that requests may name, a folder each')
+    .option('--adapter-places <count>', 'adapters in memory at a time', wholeNumber(1, 1024), 4)
+    .option('--adapter-rank <count>', 'largest rank of an adapter', wholeNumber(1, 1024), 16);
 }
 
 /** Errors: NOT_A_PACKAGE, UNKNOWN_FAMILY, IO_ERROR. */
@@ -48,9 +57,19 @@ export async function desiredModel(folder: string, groups: number, serving: Serv
       maxSequences: serving.maxSequences,
       stepTokens: Math.max(serving.stepTokens, serving.maxSequences),
       maxWaiting: serving.maxWaiting,
-      adapters: undefined,
+      adapters: adapterSettings(serving),
     },
   };
+}
+
+function adapterSettings({ adapters, adapterPlaces: places, adapterRank: rank }: ServingFlags) {
+  if (adapters === undefined) return undefined;
+  if (!statSync(adapters, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new TriremeError('INVALID_CONFIG', `${adapters} is no folder of adapters`, {
+      remedy: 'Name a folder that holds a folder for each adapter',
+    });
+  }
+  return { folder: path.resolve(adapters), places, rank };
 }
 
 /** As many as the memory holds, but no more than all sequences at full length could use. */
