@@ -12,13 +12,17 @@ const model = ModelRecord.fromPartial({
   serving,
 });
 
+const held = { folder: '/a', places: 4, rank: 8 };
+const adapters = [held, { ...held, folder: '/b' }, { ...held, places: 5 }, { ...held, rank: 9 }];
+
 test('every setting, the ranks and the package are part of the generation', () => {
   const settings = Object.keys(serving) as (keyof ServingSettings)[];
   const variants = [
     model,
     { ...model, packageDigest: 'e' },
     { ...model, ranks: 3 },
-    ...settings.map((key) => ({ ...model, serving: { ...serving, [key]: 99 } })),
+    ...settings.filter((key) => key !== 'adapters').map((key) => ({ ...model, serving: { ...serving, [key]: 99 } })),
+    ...adapters.map((held) => ({ ...model, serving: { ...serving, adapters: held } })),
   ];
   expect(settings.length).toBeGreaterThan(3);
   expect(new Set(variants.map(generationOf)).size).toBe(variants.length);

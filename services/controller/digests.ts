@@ -5,8 +5,9 @@ import type { ModelRecord } from '#proto/records.ts';
 /** Two groups of one generation are interchangeable in every respect. Undefined while the model's record is incomplete. */
 export function generationOf({ packageDigest, ranks, serving }: ModelRecord): string | undefined {
   if (!packageDigest || ranks === 0 || !serving) return undefined;
-  const { kvBlocks, maxSequences, stepTokens, maxWaiting } = serving;
-  return hash(['generation', packageDigest, ranks, kvBlocks, maxSequences, stepTokens, maxWaiting]);
+  const { kvBlocks, maxSequences, stepTokens, maxWaiting, adapters } = serving;
+  const held = adapters ? [adapters.folder, adapters.places, adapters.rank] : [];
+  return hash(['generation', packageDigest, ranks, kvBlocks, maxSequences, stepTokens, maxWaiting, ...held]);
 }
 
 /** Two groups of one stream digest give the same bits, so that a stream can go on in the other. */
