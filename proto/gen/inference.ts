@@ -23,6 +23,56 @@ import {
 
 /** The front door: what a client of Trireme speaks. */
 
+export const Pooling = {
+  POOLING_UNSPECIFIED: 0,
+  /** POOLING_LAST - of the last token */
+  POOLING_LAST: 1,
+  /** POOLING_MEAN - the mean over all tokens */
+  POOLING_MEAN: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type Pooling = typeof Pooling[keyof typeof Pooling];
+
+export namespace Pooling {
+  export type POOLING_UNSPECIFIED = typeof Pooling.POOLING_UNSPECIFIED;
+  export type POOLING_LAST = typeof Pooling.POOLING_LAST;
+  export type POOLING_MEAN = typeof Pooling.POOLING_MEAN;
+  export type UNRECOGNIZED = typeof Pooling.UNRECOGNIZED;
+}
+
+export function poolingFromJSON(object: any): Pooling {
+  switch (object) {
+    case 0:
+    case "POOLING_UNSPECIFIED":
+      return Pooling.POOLING_UNSPECIFIED;
+    case 1:
+    case "POOLING_LAST":
+      return Pooling.POOLING_LAST;
+    case 2:
+    case "POOLING_MEAN":
+      return Pooling.POOLING_MEAN;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return Pooling.UNRECOGNIZED;
+  }
+}
+
+export function poolingToJSON(object: Pooling): string {
+  switch (object) {
+    case Pooling.POOLING_UNSPECIFIED:
+      return "POOLING_UNSPECIFIED";
+    case Pooling.POOLING_LAST:
+      return "POOLING_LAST";
+    case Pooling.POOLING_MEAN:
+      return "POOLING_MEAN";
+    case Pooling.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export const ToolCallFault = {
   /** TOOL_CALL_FAULT_UNSPECIFIED - none */
   TOOL_CALL_FAULT_UNSPECIFIED: 0,
@@ -157,6 +207,34 @@ export interface GenerateRequest {
   adapter: string;
 }
 
+export interface EmbedRequest {
+  /** empty: the only model that is served */
+  model: string;
+  /** 1 to 256 */
+  inputs: EmbedInput[];
+  /** default: the last token */
+  pooling: Pooling;
+  /** leave vectors as long as they are; default: divide each by its length */
+  raw: boolean;
+  /** as in GenerateRequest */
+  adapter: string;
+}
+
+export interface EmbedInput {
+  input: { $case: "text"; value: string } | { $case: "tokenIds"; value: TokenIds } | undefined;
+}
+
+export interface EmbedResponse {
+  /** in the order of the inputs */
+  embeddings: Embedding[];
+  promptTokens: number;
+}
+
+export interface Embedding {
+  /** as many as the model's hidden size */
+  values: number[];
+}
+
 export interface TokenIds {
   ids: number[];
 }
@@ -274,6 +352,8 @@ export interface ChoiceDelta {
   /** what the model thinks before it answers; stop strings do not apply to it */
   reasoning: string;
   toolCalls: ToolCallDelta[];
+  /** not of Generate: how Embed gets its vector */
+  embedding: number[];
 }
 
 /** Calls are put together by index: id and name come once, with the call's first delta; arguments grow. */
@@ -552,6 +632,416 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     message.n = object.n ?? 0;
     message.replyFormat = object.replyFormat ?? "";
     message.adapter = object.adapter ?? "";
+    return message;
+  },
+};
+
+function createBaseEmbedRequest(): EmbedRequest {
+  return { model: "", inputs: [], pooling: 0, raw: false, adapter: "" };
+}
+
+export const EmbedRequest: MessageFns<EmbedRequest> = {
+  encode(message: EmbedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== "") {
+      writer.uint32(10).string(message.model);
+    }
+    for (const v of message.inputs) {
+      EmbedInput.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.pooling !== 0) {
+      writer.uint32(24).int32(message.pooling);
+    }
+    if (message.raw !== false) {
+      writer.uint32(32).bool(message.raw);
+    }
+    if (message.adapter !== "") {
+      writer.uint32(42).string(message.adapter);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EmbedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.inputs.push(EmbedInput.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pooling = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.raw = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.adapter = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EmbedRequest {
+    return {
+      model: isSet(object.model) ? globalThis.String(object.model) : "",
+      inputs: globalThis.Array.isArray(object?.inputs) ? object.inputs.map((e: any) => EmbedInput.fromJSON(e)) : [],
+      pooling: isSet(object.pooling) ? poolingFromJSON(object.pooling) : 0,
+      raw: isSet(object.raw) ? globalThis.Boolean(object.raw) : false,
+      adapter: isSet(object.adapter) ? globalThis.String(object.adapter) : "",
+    };
+  },
+
+  toJSON(message: EmbedRequest): unknown {
+    const obj: any = {};
+    if (message.model !== "") {
+      obj.model = message.model;
+    }
+    if (message.inputs?.length) {
+      obj.inputs = message.inputs.map((e) => EmbedInput.toJSON(e));
+    }
+    if (message.pooling !== 0) {
+      obj.pooling = poolingToJSON(message.pooling);
+    }
+    if (message.raw !== false) {
+      obj.raw = message.raw;
+    }
+    if (message.adapter !== "") {
+      obj.adapter = message.adapter;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<EmbedRequest>, I>>(base?: I): EmbedRequest {
+    return EmbedRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EmbedRequest>, I>>(object: I): EmbedRequest {
+    const message = createBaseEmbedRequest();
+    message.model = object.model ?? "";
+    message.inputs = object.inputs?.map((e) => EmbedInput.fromPartial(e)) || [];
+    message.pooling = object.pooling ?? 0;
+    message.raw = object.raw ?? false;
+    message.adapter = object.adapter ?? "";
+    return message;
+  },
+};
+
+function createBaseEmbedInput(): EmbedInput {
+  return { input: undefined };
+}
+
+export const EmbedInput: MessageFns<EmbedInput> = {
+  encode(message: EmbedInput, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.input?.$case) {
+      case "text":
+        writer.uint32(10).string(message.input.value);
+        break;
+      case "tokenIds":
+        TokenIds.encode(message.input.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EmbedInput {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedInput();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.input = { $case: "text", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.input = { $case: "tokenIds", value: TokenIds.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EmbedInput {
+    return {
+      input: isSet(object.text)
+        ? { $case: "text", value: globalThis.String(object.text) }
+        : isSet(object.tokenIds)
+        ? { $case: "tokenIds", value: TokenIds.fromJSON(object.tokenIds) }
+        : isSet(object.token_ids)
+        ? { $case: "tokenIds", value: TokenIds.fromJSON(object.token_ids) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: EmbedInput): unknown {
+    const obj: any = {};
+    if (message.input?.$case === "text") {
+      obj.text = message.input.value;
+    } else if (message.input?.$case === "tokenIds") {
+      obj.tokenIds = TokenIds.toJSON(message.input.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<EmbedInput>, I>>(base?: I): EmbedInput {
+    return EmbedInput.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EmbedInput>, I>>(object: I): EmbedInput {
+    const message = createBaseEmbedInput();
+    switch (object.input?.$case) {
+      case "text": {
+        if (object.input?.value !== undefined && object.input?.value !== null) {
+          message.input = { $case: "text", value: object.input.value };
+        }
+        break;
+      }
+      case "tokenIds": {
+        if (object.input?.value !== undefined && object.input?.value !== null) {
+          message.input = { $case: "tokenIds", value: TokenIds.fromPartial(object.input.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseEmbedResponse(): EmbedResponse {
+  return { embeddings: [], promptTokens: 0 };
+}
+
+export const EmbedResponse: MessageFns<EmbedResponse> = {
+  encode(message: EmbedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.embeddings) {
+      Embedding.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.promptTokens !== 0) {
+      writer.uint32(16).uint32(message.promptTokens);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EmbedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.embeddings.push(Embedding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.promptTokens = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EmbedResponse {
+    return {
+      embeddings: globalThis.Array.isArray(object?.embeddings)
+        ? object.embeddings.map((e: any) => Embedding.fromJSON(e))
+        : [],
+      promptTokens: isSet(object.promptTokens)
+        ? globalThis.Number(object.promptTokens)
+        : isSet(object.prompt_tokens)
+        ? globalThis.Number(object.prompt_tokens)
+        : 0,
+    };
+  },
+
+  toJSON(message: EmbedResponse): unknown {
+    const obj: any = {};
+    if (message.embeddings?.length) {
+      obj.embeddings = message.embeddings.map((e) => Embedding.toJSON(e));
+    }
+    if (message.promptTokens !== 0) {
+      obj.promptTokens = Math.round(message.promptTokens);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<EmbedResponse>, I>>(base?: I): EmbedResponse {
+    return EmbedResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EmbedResponse>, I>>(object: I): EmbedResponse {
+    const message = createBaseEmbedResponse();
+    message.embeddings = object.embeddings?.map((e) => Embedding.fromPartial(e)) || [];
+    message.promptTokens = object.promptTokens ?? 0;
+    return message;
+  },
+};
+
+function createBaseEmbedding(): Embedding {
+  return { values: [] };
+}
+
+export const Embedding: MessageFns<Embedding> = {
+  encode(message: Embedding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.values.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.values) {
+        writer.float(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Embedding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEmbedding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 13) {
+              message.values.push(reader.float());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.values.push(reader.float());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Embedding {
+    return {
+      values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: Embedding): unknown {
+    const obj: any = {};
+    if (message.values?.length) {
+      obj.values = message.values.map((e) => floatToJson(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Embedding>, I>>(base?: I): Embedding {
+    return Embedding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Embedding>, I>>(object: I): Embedding {
+    const message = createBaseEmbedding();
+    message.values = object.values?.map((e) => e) || [];
     return message;
   },
 };
@@ -1690,6 +2180,7 @@ function createBaseChoiceDelta(): ChoiceDelta {
     finishReason: undefined,
     reasoning: "",
     toolCalls: [],
+    embedding: [],
   };
 }
 
@@ -1722,6 +2213,13 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
     }
     for (const v of message.toolCalls) {
       ToolCallDelta.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.embedding.length !== 0) {
+      writer.uint32(74).fork();
+      for (const v of message.embedding) {
+        writer.float(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1813,6 +2311,24 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
             message.toolCalls.push(ToolCallDelta.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag === 77) {
+              message.embedding.push(reader.float());
+
+              continue;
+            }
+
+            if (tag === 74) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.embedding.push(reader.float());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1853,6 +2369,9 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
         : globalThis.Array.isArray(object?.tool_calls)
         ? object.tool_calls.map((e: any) => ToolCallDelta.fromJSON(e))
         : [],
+      embedding: globalThis.Array.isArray(object?.embedding)
+        ? object.embedding.map((e: any) => globalThis.Number(e))
+        : [],
     };
   },
 
@@ -1882,6 +2401,9 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
     if (message.toolCalls?.length) {
       obj.toolCalls = message.toolCalls.map((e) => ToolCallDelta.toJSON(e));
     }
+    if (message.embedding?.length) {
+      obj.embedding = message.embedding.map((e) => floatToJson(e));
+    }
     return obj;
   },
 
@@ -1898,6 +2420,7 @@ export const ChoiceDelta: MessageFns<ChoiceDelta> = {
     message.finishReason = object.finishReason ?? undefined;
     message.reasoning = object.reasoning ?? "";
     message.toolCalls = object.toolCalls?.map((e) => ToolCallDelta.fromPartial(e)) || [];
+    message.embedding = object.embedding?.map((e) => e) || [];
     return message;
   },
 };
@@ -2708,6 +3231,16 @@ export const InferenceService = {
     responseSerialize: (value: CancelResponse): Buffer => Buffer.from(CancelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CancelResponse => CancelResponse.decode(value),
   },
+  /** Vectors that stand for texts: of each the model's last hidden state, pooled over its tokens. */
+  embed: {
+    path: "/trireme.v1.Inference/Embed" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EmbedRequest): Buffer => Buffer.from(EmbedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EmbedRequest => EmbedRequest.decode(value),
+    responseSerialize: (value: EmbedResponse): Buffer => Buffer.from(EmbedResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EmbedResponse => EmbedResponse.decode(value),
+  },
   listModels: {
     path: "/trireme.v1.Inference/ListModels" as const,
     requestStream: false as const,
@@ -2724,6 +3257,8 @@ export interface InferenceServer extends UntypedServiceImplementation {
   generate: handleServerStreamingCall<GenerateRequest, GenerateResponse>;
   /** Ends a running request; its stream ends with CANCELLED. Unknown ids are not an error: found = false. */
   cancel: handleUnaryCall<CancelRequest, CancelResponse>;
+  /** Vectors that stand for texts: of each the model's last hidden state, pooled over its tokens. */
+  embed: handleUnaryCall<EmbedRequest, EmbedResponse>;
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
 }
 
@@ -2750,6 +3285,22 @@ export interface InferenceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelResponse) => void,
+  ): ClientUnaryCall;
+  /** Vectors that stand for texts: of each the model's last hidden state, pooled over its tokens. */
+  embed(
+    request: EmbedRequest,
+    callback: (error: ServiceError | null, response: EmbedResponse) => void,
+  ): ClientUnaryCall;
+  embed(
+    request: EmbedRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EmbedResponse) => void,
+  ): ClientUnaryCall;
+  embed(
+    request: EmbedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EmbedResponse) => void,
   ): ClientUnaryCall;
   listModels(
     request: ListModelsRequest,

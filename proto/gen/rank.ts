@@ -89,7 +89,7 @@ export interface RankChunk {
   slot: number;
   firstPosition: number;
   tokens: number[];
-  /** 0 none, 1 best token of the last row, 2 full logits of the last row, 3 full logits of every row */
+  /** 0 none, 1 best token of the last row, 2 full logits of the last row, 3 full logits of every row, 4 hidden state of the last row, 5 of every row, added up */
   logits: number;
   /** place of the adapter that these rows have */
   adapter?: number | undefined;

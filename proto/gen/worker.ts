@@ -18,7 +18,16 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { EngineStatus } from "./control.ts";
-import { FinishReason, finishReasonFromJSON, finishReasonToJSON, SamplingParams, TokenLogprobs } from "./inference.ts";
+import {
+  FinishReason,
+  finishReasonFromJSON,
+  finishReasonToJSON,
+  Pooling,
+  poolingFromJSON,
+  poolingToJSON,
+  SamplingParams,
+  TokenLogprobs,
+} from "./inference.ts";
 
 /** Router to the leader of a group, and the frames that come back over the bus. */
 
@@ -50,6 +59,8 @@ export interface Submit {
   epoch: number;
   /** name of a low-rank adapter; empty: the model as it is */
   adapter: string;
+  /** set: no tokens are generated, the prompt's embedding is asked for */
+  pooling: Pooling;
 }
 
 export interface EmittedTokens {
@@ -129,6 +140,8 @@ export interface FrameEntry {
   /** set instead of finish_reason when the choice failed */
   errorCode: string;
   errorMessage: string;
+  /** of an attempt with pooling, in its last entry */
+  embedding: number[];
 }
 
 function createBaseRouterMessage(): RouterMessage {
@@ -380,7 +393,17 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseSubmit(): Submit {
-  return { requestId: "", attempt: 0, prompt: [], emitted: [], sampling: undefined, n: 0, epoch: 0, adapter: "" };
+  return {
+    requestId: "",
+    attempt: 0,
+    prompt: [],
+    emitted: [],
+    sampling: undefined,
+    n: 0,
+    epoch: 0,
+    adapter: "",
+    pooling: 0,
+  };
 }
 
 export const Submit: MessageFns<Submit> = {
@@ -412,6 +435,9 @@ export const Submit: MessageFns<Submit> = {
     }
     if (message.adapter !== "") {
       writer.uint32(66).string(message.adapter);
+    }
+    if (message.pooling !== 0) {
+      writer.uint32(72).int32(message.pooling);
     }
     return writer;
   },
@@ -503,6 +529,14 @@ export const Submit: MessageFns<Submit> = {
             message.adapter = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.pooling = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -531,6 +565,7 @@ export const Submit: MessageFns<Submit> = {
       n: isSet(object.n) ? globalThis.Number(object.n) : 0,
       epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
       adapter: isSet(object.adapter) ? globalThis.String(object.adapter) : "",
+      pooling: isSet(object.pooling) ? poolingFromJSON(object.pooling) : 0,
     };
   },
 
@@ -560,6 +595,9 @@ export const Submit: MessageFns<Submit> = {
     if (message.adapter !== "") {
       obj.adapter = message.adapter;
     }
+    if (message.pooling !== 0) {
+      obj.pooling = poolingToJSON(message.pooling);
+    }
     return obj;
   },
 
@@ -578,6 +616,7 @@ export const Submit: MessageFns<Submit> = {
     message.n = object.n ?? 0;
     message.epoch = object.epoch ?? 0;
     message.adapter = object.adapter ?? "";
+    message.pooling = object.pooling ?? 0;
     return message;
   },
 };
@@ -1600,6 +1639,7 @@ function createBaseFrameEntry(): FrameEntry {
     finishReason: undefined,
     errorCode: "",
     errorMessage: "",
+    embedding: [],
   };
 }
 
@@ -1635,6 +1675,13 @@ export const FrameEntry: MessageFns<FrameEntry> = {
     }
     if (message.errorMessage !== "") {
       writer.uint32(74).string(message.errorMessage);
+    }
+    if (message.embedding.length !== 0) {
+      writer.uint32(82).fork();
+      for (const v of message.embedding) {
+        writer.float(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1734,6 +1781,24 @@ export const FrameEntry: MessageFns<FrameEntry> = {
             message.errorMessage = reader.string();
             continue;
           }
+          case 10: {
+            if (tag === 85) {
+              message.embedding.push(reader.float());
+
+              continue;
+            }
+
+            if (tag === 82) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.embedding.push(reader.float());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1783,6 +1848,9 @@ export const FrameEntry: MessageFns<FrameEntry> = {
         : isSet(object.error_message)
         ? globalThis.String(object.error_message)
         : "",
+      embedding: globalThis.Array.isArray(object?.embedding)
+        ? object.embedding.map((e: any) => globalThis.Number(e))
+        : [],
     };
   },
 
@@ -1815,6 +1883,9 @@ export const FrameEntry: MessageFns<FrameEntry> = {
     if (message.errorMessage !== "") {
       obj.errorMessage = message.errorMessage;
     }
+    if (message.embedding?.length) {
+      obj.embedding = message.embedding.map((e) => floatToJson(e));
+    }
     return obj;
   },
 
@@ -1832,6 +1903,7 @@ export const FrameEntry: MessageFns<FrameEntry> = {
     message.finishReason = object.finishReason ?? undefined;
     message.errorCode = object.errorCode ?? "";
     message.errorMessage = object.errorMessage ?? "";
+    message.embedding = object.embedding?.map((e) => e) || [];
     return message;
   },
 };
@@ -1876,6 +1948,10 @@ export const WorkerClient = makeGenericClientConstructor(WorkerService, "trireme
   service: typeof WorkerService;
   serviceName: string;
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

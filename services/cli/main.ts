@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { errorCodes } from '#platform/errors.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { addEmbed } from './commands/embed.ts';
 import { addGenerate } from './commands/generate.ts';
 import { addInspect } from './commands/inspect.ts';
 import { addModels } from './commands/models.ts';
@@ -22,7 +23,7 @@ function createProgram(): Command {
     .exitOverride()
     .configureHelp({ sortSubcommands: false })
     .configureOutput({ outputError: () => {} }); // It is thrown as well, and reported below.
-  for (const add of [addUp, addPull, addSlice, addInspect, addVerify, addGenerate, addModels, addStatus])
+  for (const add of [addUp, addPull, addSlice, addInspect, addVerify, addGenerate, addEmbed, addModels, addStatus])
     add(program, terminal);
   return program;
 }

@@ -2,6 +2,8 @@
 import { createRpcClient, type RpcClient } from '#platform/rpc.ts';
 import {
   type CancelResponse,
+  type EmbedRequest,
+  type EmbedResponse,
   type GenerateRequest,
   type GenerateResponse,
   InferenceService,
@@ -11,6 +13,8 @@ import { OperationsService, type StatusResponse } from '#proto/operations.ts';
 
 /** For the calls that answer at once. */
 const answerTimeoutMs = 10_000;
+/** For long texts in long queues. */
+const embedTimeoutMs = 300_000;
 
 /** Errors of every method: what the router raised, UNAVAILABLE without a connection, CANCELLED after an abort. */
 export class TriremeClient {
@@ -24,6 +28,11 @@ export class TriremeClient {
   /** Messages as they come; leaving the loop early cancels the request. */
   generate(request: GenerateRequest, signal?: AbortSignal): AsyncIterable<GenerateResponse> {
     return this.#rpc.serverStream(InferenceService.generate, request, signal ? { signal } : {});
+  }
+
+  /** `timeoutMs` bounds the whole answer. */
+  embed(request: EmbedRequest, timeoutMs = embedTimeoutMs): Promise<EmbedResponse> {
+    return this.#rpc.unary(InferenceService.embed, request, { timeoutMs });
   }
 
   cancel(requestId: string): Promise<CancelResponse> {

@@ -19,6 +19,7 @@ beforeAll(async () => {
   const inference = implement(InferenceService, {
     generate: async () => {},
     cancel: async () => ({ found: false }),
+    embed: async () => ({ embeddings: [], promptTokens: 0 }),
     listModels: async () => ({ models: [] }),
   });
   const log = createLogger('silent');

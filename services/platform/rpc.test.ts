@@ -32,6 +32,7 @@ afterEach(async () => {
 const idle: Inference = {
   generate: async () => {},
   cancel: async () => ({ found: false }),
+  embed: async () => ({ embeddings: [], promptTokens: 0 }),
   listModels: async () => ({ models: [] }),
 };
 

@@ -74,9 +74,19 @@ export class ActiveRequest {
     this.attempt = { number, session, firstSequence, submittedMs: nowMs, accepted: false };
     session.requests.add(this);
     session.onSubmit(this.n);
-    const { id: requestId, prompt, sampling, adapter } = this.request;
+    const { id: requestId, prompt, sampling, adapter, pooling } = this.request;
     const { epoch } = session;
-    return { requestId, attempt: number, prompt: [...prompt], emitted: [], sampling, n: this.n, epoch, adapter };
+    return {
+      requestId,
+      attempt: number,
+      prompt: [...prompt],
+      emitted: [],
+      sampling,
+      n: this.n,
+      epoch,
+      adapter,
+      pooling,
+    };
   }
 
   /** The leader has it, as its answer or its first tokens show. */

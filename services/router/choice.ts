@@ -94,6 +94,7 @@ export class Choice {
       const calls = reason === FinishReason.FINISH_REASON_STOP && this.#reply.hasCall;
       into.finishReason = calls ? FinishReason.FINISH_REASON_TOOL_CALLS : reason;
       this.#stopsAtLeader = finishReason === undefined;
+      into.embedding = entry.embedding;
       this.#finished = true;
       this.#held.length = 0;
     }
@@ -110,6 +111,7 @@ export class Choice {
       finishReason: undefined,
       reasoning: '',
       toolCalls: [],
+      embedding: [],
     };
   }
 }

@@ -4,6 +4,7 @@ import { TriremeError } from '#platform/errors.ts';
 import { implement, type RpcService } from '#platform/rpc.ts';
 import { GenerateRequest, InferenceService, type Model } from '#proto/inference.ts';
 import { OperationsService, type StatusResponse } from '#proto/operations.ts';
+import { embed } from './embed.ts';
 import type { FrontDoor } from './front-door.ts';
 
 /** A message that could not be read; told to the client by the handler, because a decoder cannot name the error. */
@@ -45,6 +46,7 @@ export function inferenceService(door: FrontDoor, listModels: () => Model[]): Rp
       }
       await door.generate(request, (response) => void call.send(response), call.signal);
     },
+    embed: (request, call) => embed(door, request, call.signal),
     cancel: async ({ requestId }) => ({ found: door.cancel(requestId) }),
     listModels: async () => ({ models: listModels() }),
   });

@@ -1,7 +1,7 @@
 /** What the core is told and what it answers. Plain data: no calls, no channels, no clock. */
 import type { ErrorCode, TriremeError } from '#platform/errors.ts';
 import type { EngineStatus } from '#proto/control.ts';
-import type { GenerateResponse, SamplingParams } from '#proto/inference.ts';
+import type { GenerateResponse, Pooling, SamplingParams } from '#proto/inference.ts';
 import type { Frame, LeaderMessage, RouterMessage } from '#proto/worker.ts';
 import type { ChoiceReply } from './choice-reply.ts';
 
@@ -14,6 +14,8 @@ export interface RoutedRequest {
   readonly sampling: SamplingParams;
   /** Name of a low-rank adapter; empty: none. */
   readonly adapter: string;
+  /** Set: the prompt's embedding is asked for, and nothing is generated. */
+  readonly pooling: Pooling;
   /** One for each choice; at least one. */
   readonly replies: readonly ChoiceReply[];
 }

@@ -5,7 +5,7 @@
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { RandomSource } from '#platform/random.ts';
-import type { GenerateRequest, GenerateResponse } from '#proto/inference.ts';
+import { type GenerateRequest, type GenerateResponse, Pooling } from '#proto/inference.ts';
 import type { RouterMessage } from '#proto/worker.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterAction, RouterEvent, SessionId } from './events.ts';
@@ -50,13 +50,14 @@ export class FrontDoor {
 
   /**
    * Resolves when every choice has finished; deliver gets one message a step and must not throw. An abort of the signal
-   * ends the request. Errors: INVALID_ARGUMENT, UNKNOWN_MODEL, PROMPT_TOO_LONG, NO_ROOM, UNAVAILABLE, CANCELLED, the
+   * ends the request. With pooling nothing is generated: the last message carries the prompt's embedding. Errors: INVALID_ARGUMENT, UNKNOWN_MODEL, PROMPT_TOO_LONG, NO_ROOM, UNAVAILABLE, CANCELLED, the
    * signal's reason, and what reading the model's tokenizer may raise.
    */
   async generate(
     request: GenerateRequest,
     deliver: (response: GenerateResponse) => void,
     signal: AbortSignal,
+    pooling: Pooling = Pooling.POOLING_UNSPECIFIED,
   ): Promise<void> {
     const { catalog, config, random } = this.#options;
     checkRequest(request, config.maxChoices);
@@ -80,7 +81,7 @@ export class FrontDoor {
       const files = await Promise.race([catalog.load(record), ended.promise]);
       // It may have been cancelled in the very moment in which the files came.
       if (files && this.#streams.get(id) === stream) {
-        this.step({ kind: 'request', request: prepare(request, { id, record, files, random }) });
+        this.step({ kind: 'request', request: prepare(request, { id, record, files, random, pooling }) });
       }
       await ended.promise;
     } finally {

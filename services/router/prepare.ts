@@ -1,7 +1,7 @@
 /** From what a client sent to what can run: checks, token ids, complete sampling parameters, a reply for each choice. */
 import { TriremeError } from '#platform/errors.ts';
 import type { RandomSource } from '#platform/random.ts';
-import type { GenerateRequest, SamplingParams } from '#proto/inference.ts';
+import type { GenerateRequest, Pooling, SamplingParams } from '#proto/inference.ts';
 import type { ModelRecord } from '#proto/records.ts';
 import { StopStrings } from '#tokenizer/stop-matcher.ts';
 import type { Tokenizer, ToolDefinition } from '#tokenizer/tokenizer.ts';
@@ -25,6 +25,8 @@ export interface PrepareOptions {
   readonly record: ModelRecord;
   readonly files: ModelFiles;
   readonly random: RandomSource;
+  /** As RoutedRequest has it. */
+  readonly pooling: Pooling;
 }
 
 /** What can be said of a request before its model is known. Errors: INVALID_ARGUMENT. */
@@ -49,7 +51,7 @@ export function checkRequest({ requestId, prompt, n }: GenerateRequest, maxChoic
 
 /** Errors: INVALID_ARGUMENT, PROMPT_TOO_LONG. */
 export function prepare(request: GenerateRequest, options: PrepareOptions): RoutedRequest {
-  const { id, record, files, random } = options;
+  const { id, record, files, random, pooling } = options;
   const { tokenizer, defaults } = files;
   const { adapter } = request;
   if (adapter !== '' && !record.serving?.adapters) {
@@ -84,6 +86,7 @@ export function prepare(request: GenerateRequest, options: PrepareOptions): Rout
     prompt: prompt.ids,
     sampling: { ...sampling, stop: [], stopTokenIds },
     adapter,
+    pooling,
     replies,
   };
 }

@@ -331,7 +331,15 @@ test('logprobs stay beside their tokens wherever an entry is cut', () => {
       frame: {
         ...{ group: 'g', epoch: 1, sequence, step: 1, routerIncarnation: 'r1' },
         entries: [
-          { choice: 0, attempt: 1, errorCode: '', errorMessage: '', ...entry('a', from, text), ...logprobs(...values) },
+          {
+            choice: 0,
+            attempt: 1,
+            errorCode: '',
+            errorMessage: '',
+            embedding: [],
+            ...entry('a', from, text),
+            ...logprobs(...values),
+          },
         ],
       },
     })) {

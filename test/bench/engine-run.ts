@@ -5,6 +5,7 @@
  * own greedy tokens.
  */
 import { parseArgs } from 'node:util';
+import { Pooling } from '../../proto/gen/inference.ts';
 import type { EngineReport } from '../../proto/gen/rank.ts';
 import { createLogger } from '../../services/platform/log.ts';
 import { readManifest } from '../../workers/rank/package.ts';
@@ -99,6 +100,7 @@ class EngineBench {
       n: 1,
       epoch: 1,
       adapter: '',
+      pooling: Pooling.POOLING_UNSPECIFIED,
     };
     if (!this.#team.send({ command: { $case: 'submit', value: { owner: 1, submit } } }))
       fail(new Error('the ring is full'));

@@ -81,11 +81,14 @@ export class NaiveModel implements ModelRunner {
     for (const token of tokens) {
       expectThat(token >= 0 && token < this.vocabularySize, `token ${token} does not exist`);
       cache.push(token);
-      if (logits === 'all') rows.push(this.#row(cache));
+      if (logits === 'all' || logits === 'hidden-sum') rows.push(this.#row(cache));
     }
     expectThat(cache.length <= this.contextLength, `slot ${slot} holds ${cache.length} positions`);
     if (logits === 'none') return { kind: 'none' };
     if (logits === 'all') return { kind: 'rows', rows };
+    // Its hidden states are its logits.
+    if (logits === 'hidden-sum') return { kind: 'hidden', values: sum(rows) };
+    if (logits === 'hidden-last') return { kind: 'hidden', values: this.#row(cache) };
     const last = this.#row(cache);
     if (logits === 'last') return { kind: 'rows', rows: [last] };
     const token = last.indexOf(Math.max(...last));
@@ -111,6 +114,10 @@ export function naiveLogits(history: readonly number[], vocabularySize: number):
   const logits = new Float32Array(vocabularySize);
   for (let token = 0; token < vocabularySize; token++) logits[token] = ((scramble(state + token) >>> 8) % 129) / 8 - 8;
   return logits;
+}
+
+function sum(rows: readonly Float32Array[]): Float32Array {
+  return rows.reduce((total, row) => total.map((value, i) => value + row[i]!));
 }
 
 function scramble(value: number): number {

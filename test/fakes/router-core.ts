@@ -51,7 +51,15 @@ export function letters(id: string, options: RequestOptions = {}): RoutedRequest
   const detokenizer = { push: (token: number) => String.fromCodePoint(token), end: () => '' };
   const callIdPrefix = `${id}:`;
   const replies = Array.from({ length: n }, () => new ChoiceReply({ detokenizer, stops, minTokens, callIdPrefix }));
-  return { id, model, prompt: [1, 2, 3], sampling: SamplingParams.fromPartial({ seed: '7' }), adapter: '', replies };
+  return {
+    id,
+    model,
+    prompt: [1, 2, 3],
+    sampling: SamplingParams.fromPartial({ seed: '7' }),
+    adapter: '',
+    pooling: 0,
+    replies,
+  };
 }
 
 /** Tokens that spell the text. */

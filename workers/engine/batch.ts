@@ -57,6 +57,9 @@ function toSequenceChunk(chunk: Chunk): SequenceChunk {
 }
 
 function wanted(chunk: Chunk): LogitsWanted {
+  const { pooling } = chunk.sequence.request;
+  if (pooling === 'mean') return 'hidden-sum';
   if (!reachesEnd(chunk)) return 'none';
+  if (pooling === 'last') return 'hidden-last';
   return bestTokenSuffices(chunk.sequence) ? 'best' : 'last';
 }

@@ -9,6 +9,7 @@ import {
   vocabularySize,
 } from '../../test/fakes/engine-over-naive-model.ts';
 import { generateAlone } from '../../test/fakes/naive-generation.ts';
+import { naiveLogits } from '../../test/fakes/naive-model.ts';
 import type { EngineRequest } from './request.ts';
 import { neutralSettings, type SamplingSettings } from './sampling-settings.ts';
 
@@ -126,6 +127,37 @@ test('n choices equal n lone requests with the same seed and choice, and compute
   expect(model.computedTokens).toBe(40 + 2 + 3 * 5);
   expect(model.plans.flatMap(({ copies }) => copies).map(({ positions }) => positions)).toEqual([39, 39]);
   expect(engine.status().promptTokens).toBe(40);
+});
+
+test('with pooling a request ends with its embedding, in chunks, beside others and after preemption', () => {
+  for (const pooling of ['last', 'mean'] as const) {
+    const { engine, model } = engineOverNaiveModel({ stepTokens: 16, kvBlocks: 4 });
+    const prompt = request('a', 37, 1).prompt;
+    engine.submit(request('b', 20, 25));
+    engine.submit({ ...request('a', 37, 1), pooling });
+    const outputs = runToEnd(engine);
+    const rows = Array.from(prompt, (_, i) => naiveLogits([...prompt.subarray(0, i + 1)], vocabularySize));
+    const expected = rows[0]!.map((_, i) => {
+      const total = rows.reduce((sum, row) => sum + row[i]!, 0);
+      return pooling === 'mean' ? total / rows.length : rows.at(-1)![i]!;
+    });
+    const [output] = outputs.filter(({ key }) => key === 'a');
+    expect(output).toMatchObject({ tokens: [], finish: 'stop', error: undefined });
+    expect([...output!.embedding!].map((value) => value.toFixed(4))).toEqual(
+      [...expected].map((value) => value.toFixed(4)),
+    );
+    expect(outputs.filter(({ key }) => key === 'a')).toHaveLength(1);
+    expect(tokensOf(outputs, 'b')).toHaveLength(25);
+    expect(engine.status()).toMatchObject({ promptTokens: 57, generatedTokens: 25, running: 0 });
+    expect(model.plans.length).toBeGreaterThan(2);
+  }
+});
+
+test('an embedding of several choices, and one that is no number, end in errors', () => {
+  const { engine } = engineOverNaiveModel({ poison: 3 });
+  expect(engine.submit({ ...request('a', 5, 1), n: 2, pooling: 'last' })).toMatchObject({ code: 'INVALID_ARGUMENT' });
+  engine.submit({ ...request('b', 5, 1), prompt: Int32Array.of(3, 4), pooling: 'mean' });
+  expect(runToEnd(engine)).toMatchObject([{ key: 'b', error: { code: 'RUNTIME_ERROR' } }]);
 });
 
 test('choices of a model that cannot copy compute the prompt each, and give the same tokens', () => {

@@ -211,6 +211,7 @@ export class Engine {
     const chooses = reachesEnd(chunk);
     sequence.advance(first, count);
     assert(sequence.cached <= this.#pool.roomOf(chunk.slot), `slot ${chunk.slot} holds more than its blocks`);
+    if (sequence.request.pooling) return this.#commitPooled(sequence, logits, chooses);
     if (!chooses) return undefined;
     const sampled = this.#sample(sequence, logits);
     const before = outputOf(sequence);
@@ -225,6 +226,17 @@ export class Engine {
     return { ...before, tokens: [sampled.token], logprobs: sampled.logprobs ? [sampled.logprobs] : [], finish };
   }
 
+  #commitPooled(sequence: Sequence, result: ChunkLogits, isWhole: boolean): SequenceOutput | undefined {
+    if (result.kind === 'hidden') sequence.pool(result.values);
+    if (!isWhole) return undefined;
+    this.#countPrompt(sequence.request);
+    const { embedding } = sequence;
+    this.#end(sequence);
+    const output = outputOf(sequence);
+    if (embedding.every(Number.isFinite)) return { ...output, embedding, finish: 'stop' };
+    return { ...output, error: { code: 'RUNTIME_ERROR', message: 'the embedding holds values that are no numbers' } };
+  }
+
   #sample(sequence: Sequence, logits: ChunkLogits): Sampled {
     if (logits.kind === 'best') return this.#sampler.accept(logits.token, logits.logit);
     const row = logits.kind === 'rows' ? logits.rows.at(-1) : undefined;
@@ -234,6 +246,10 @@ export class Engine {
 
   #countToken(request: Request): void {
     this.#generatedTokens++;
+    this.#countPrompt(request);
+  }
+
+  #countPrompt(request: Request): void {
     if (request.promptDone) return;
     request.promptDone = true;
     this.#promptTokens += request.promptLength;

@@ -34,6 +34,8 @@ export interface SequenceOutput {
   /** One per token when asked for, else empty. */
   readonly logprobs: readonly TokenLogprobs[];
   readonly finish: FinishReason | undefined;
+  /** [hidden]; of a request with pooling, when it ends. */
+  readonly embedding?: Float32Array;
   readonly error: SequenceError | undefined;
 }
 

@@ -19,7 +19,12 @@ export interface EngineRequest {
   readonly settings: SamplingSettings;
   /** As SequenceChunk has it. */
   readonly adapter?: number;
+  /** No tokens are generated: the request ends with its prompt's embedding. */
+  readonly pooling?: Pooling;
 }
+
+/** Of the prompt's last token, or the mean over all of them. */
+export type Pooling = 'last' | 'mean';
 
 export const maxChoices = 128;
 
@@ -40,7 +45,8 @@ export function validateRequest(request: EngineRequest, limits: RequestLimits): 
   );
 }
 
-function validateChoices({ n, emitted }: EngineRequest, limits: RequestLimits): Refusal | undefined {
+function validateChoices({ n, emitted, pooling }: EngineRequest, limits: RequestLimits): Refusal | undefined {
+  if (pooling && n !== 1) return refuse('INVALID_ARGUMENT', `a prompt has one embedding, not ${n}`);
   const most = Math.min(maxChoices, limits.maxSequences);
   if (!Number.isSafeInteger(n) || n < 1 || n > most) {
     return refuse('INVALID_ARGUMENT', `n must be a whole number from 1 to ${most}, not ${n}`);

@@ -5,7 +5,7 @@
 import { assert } from '#platform/assert.ts';
 import type { FinishReason } from './output.ts';
 import { hasPenalties, Penalties } from './penalties.ts';
-import type { EngineRequest, RequestKey } from './request.ts';
+import type { EngineRequest, Pooling, RequestKey } from './request.ts';
 import type { SamplingContext } from './sampler.ts';
 import type { SamplingSettings } from './sampling-settings.ts';
 
@@ -14,6 +14,7 @@ export class Request {
   readonly key: RequestKey;
   readonly settings: SamplingSettings;
   readonly adapter: number | undefined;
+  readonly pooling: Pooling | undefined;
   readonly promptLength: number;
   readonly stopTokens: ReadonlySet<number>;
   /** Tokens of prompt and completion at which a choice ends. */
@@ -29,6 +30,7 @@ export class Request {
     this.key = request.key;
     this.settings = settings;
     this.adapter = request.adapter;
+    this.pooling = request.pooling;
     this.promptLength = prompt.length;
     this.stopTokens = new Set([...(settings.ignoreEos ? [] : endTokens), ...settings.stopTokens]);
     this.lengthLimit = Math.min(contextLimit, prompt.length + (settings.maxTokens ?? contextLimit));
@@ -50,6 +52,8 @@ export class Sequence implements SamplingContext {
   #slot: number | undefined;
   #cached = 0;
   #penalties: Penalties | undefined;
+  /** Sum over the positions in the cache; of a request with pooling. */
+  #pooled: Float64Array | undefined;
 
   constructor(request: Request, choice: number, age: number, prompt: Int32Array, emitted: Int32Array) {
     this.request = request;
@@ -122,6 +126,7 @@ export class Sequence implements SamplingContext {
     assert(this.#slot !== undefined, `sequence ${this.age} waits already`);
     this.#slot = undefined;
     this.#cached = 0;
+    this.#pooled = undefined;
   }
 
   /** Positions first .. first+count-1 have been computed. */
@@ -130,6 +135,19 @@ export class Sequence implements SamplingContext {
     assert(first === this.#cached, `sequence ${this.age} computed position ${first}, ${this.#cached} is next`);
     assert(count > 0 && count <= this.pending, `sequence ${this.age} computed ${count} of ${this.pending}`);
     this.#cached += count;
+  }
+
+  /** Adds what a chunk brought. */
+  pool(values: Float32Array): void {
+    this.#pooled ??= new Float64Array(values.length);
+    for (let i = 0; i < values.length; i++) this.#pooled[i] = this.#pooled[i]! + values[i]!;
+  }
+
+  /** Of the whole prompt. */
+  get embedding(): Float32Array {
+    assert(this.#pooled && this.pending === 0, `sequence ${this.age} has its prompt still to compute`);
+    const count = this.request.pooling === 'mean' ? this.#length : 1;
+    return Float32Array.from(this.#pooled, (sum) => sum / count);
   }
 
   /** A token was chosen. Everything before it is in the cache. */

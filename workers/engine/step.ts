@@ -12,7 +12,11 @@ export type LogitsWanted =
   /** The last row. */
   | 'last'
   /** Every row. */
-  | 'all';
+  | 'all'
+  /** Not logits but what they would be computed from, normalised: of the last row. */
+  | 'hidden-last'
+  /** The same of every row, added up. */
+  | 'hidden-sum';
 
 export interface SequenceChunk {
   /** Which sequence's keys and values: 0 .. maxSequences-1. */
@@ -44,7 +48,9 @@ export type ChunkLogits =
   | { readonly kind: 'none' }
   | { readonly kind: 'best'; readonly token: number; readonly logit: number }
   /** rows x vocabulary, row-major; valid until the next run() only. */
-  | { readonly kind: 'rows'; readonly rows: readonly Float32Array[] };
+  | { readonly kind: 'rows'; readonly rows: readonly Float32Array[] }
+  /** [hidden]; valid until the next run() only. */
+  | { readonly kind: 'hidden'; readonly values: Float32Array };
 
 /**
  * Runs steps, one at a time, to the end. Errors: TriremeError RUNTIME_ERROR or RANK_FAILED; after one the runner's

@@ -88,6 +88,7 @@ export interface VectorLocation {
  *   layer.L.router          x, delta -> residual, hidden [n, hidden], scores [n, experts], shared [n, hidden] (where there is a
  *                           shared expert; partial over ranks)                         layers with experts; scores are logits
  *   layer.L.expert.E        hidden [m, hidden]                                         -> out [m, hidden]   partial over ranks
+ *   final-norm              x, delta [n, hidden]                                       -> hidden [n, hidden]
  *   head                    x, delta [n, hidden]                                       -> logits [n, padded]
  *
  * Attention-in by kind of attention; cos, sin [n, dims/2], positions i64 [1, n] = 0 .. n-1 (rows of cos):
@@ -113,6 +114,7 @@ export interface VectorLocation {
  */
 export const pieceNames = {
   embed: 'embed',
+  finalNorm: 'final-norm',
   head: 'head',
   attentionIn: (layer: number) => `layer.${layer}.attention-in`,
   attentionNorm: (layer: number) => `layer.${layer}.attention-norm`,

@@ -13,6 +13,7 @@ export type Piece =
   | { readonly kind: 'mlp'; readonly layer: number; readonly joined: boolean; readonly mlp: DenseSpec }
   | { readonly kind: 'router'; readonly layer: number; readonly joined: boolean; readonly mlp: ExpertsSpec }
   | { readonly kind: 'expert'; readonly layer: number; readonly expert: number; readonly mlp: ExpertsSpec }
+  | { readonly kind: 'final-norm' }
   | { readonly kind: 'head' };
 
 /** Queries and keys are normalised by sums over all ranks, which meet for it. */
@@ -29,7 +30,7 @@ export function piecesOf(spec: ModelSpec, shard: RankShard): readonly Piece[] {
       ? [{ kind: 'mlp', layer, joined, mlp } as const]
       : expertPieces(mlp, layer, joined, shard)),
   ]);
-  return [{ kind: 'embed' }, ...layers, { kind: 'head' }];
+  return [{ kind: 'embed' }, ...layers, { kind: 'final-norm' }, { kind: 'head' }];
 }
 
 function attentionPieces(attention: AttentionSpec, layer: number, ranks: number): Piece[] {
@@ -66,6 +67,8 @@ export function pieceName(piece: Piece): string {
       return piece.joined ? pieceNames.attentionOutRouter(piece.layer) : pieceNames.router(piece.layer);
     case 'expert':
       return pieceNames.expert(piece.layer, piece.expert);
+    case 'final-norm':
+      return pieceNames.finalNorm;
     case 'head':
       return pieceNames.head;
   }

@@ -1,6 +1,6 @@
 /** The engine's values as they travel between rank 0 and the main thread. */
 
-import { FinishReason, type SamplingParams } from '#proto/inference.ts';
+import { FinishReason, Pooling, type SamplingParams } from '#proto/inference.ts';
 import type { EngineReportEntry, EngineSubmit } from '#proto/rank.ts';
 import type { SequenceOutput } from '../engine/output.ts';
 import type { EngineRequest } from '../engine/request.ts';
@@ -26,6 +26,7 @@ export function nameOf(key: string): AttemptName {
 export function toRequest({ owner, submit, adapter }: EngineSubmit): EngineRequest | undefined {
   if (!submit) return undefined;
   const { requestId, attempt, prompt, emitted, n, sampling } = submit;
+  const pooling = poolings[submit.pooling];
   return {
     key: keyOf({ owner, requestId, attempt }),
     prompt: Int32Array.from(prompt),
@@ -33,6 +34,7 @@ export function toRequest({ owner, submit, adapter }: EngineSubmit): EngineReque
     emitted: emitted.map(({ ids }) => Int32Array.from(ids)),
     settings: toSettings(sampling),
     ...(adapter === undefined ? {} : { adapter }),
+    ...(pooling ? { pooling } : {}),
   };
 }
 
@@ -61,6 +63,12 @@ const finishReasons = {
   length: FinishReason.FINISH_REASON_LENGTH,
 } as const;
 
+/** By number on the wire. */
+const poolings: Readonly<Record<number, EngineRequest['pooling']>> = {
+  [Pooling.POOLING_LAST]: 'last',
+  [Pooling.POOLING_MEAN]: 'mean',
+};
+
 export function toEntry(output: SequenceOutput): EngineReportEntry {
   const { owner, requestId, attempt } = nameOf(String(output.key));
   return {
@@ -78,6 +86,7 @@ export function toEntry(output: SequenceOutput): EngineReportEntry {
       finishReason: output.finish && finishReasons[output.finish],
       errorCode: output.error?.code ?? '',
       errorMessage: output.error?.message ?? '',
+      embedding: output.embedding ? [...output.embedding] : [],
     },
   };
 }

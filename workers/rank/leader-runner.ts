@@ -30,6 +30,11 @@ export class LeaderRunner implements ModelRunner {
     const isAlone = this.#collective.ranks === 1;
     if (!isAlone) this.#collective.broadcast(encodeStep(plan));
     runRows(this.#model, plan);
+    const logits = this.#gather(plan, isAlone);
+    return withHidden(plan, logits, this.#model);
+  }
+
+  #gather(plan: StepPlan, isAlone: boolean): readonly ChunkLogits[] {
     const wanted = wantedRows(plan);
     if (wanted.rows.length === 0) return plan.chunks.map(() => ({ kind: 'none' }));
     const logits = this.#model.logits(wanted.rows);
@@ -65,4 +70,25 @@ export function runFollower(model: RankModel, collective: Collective, onStep: ()
 function runRows(model: RankModel, plan: StepPlan): void {
   model.prepare(plan);
   if (plan.chunks.length > 0) model.forward(plan);
+}
+
+/** The stream is whole on every rank: hidden states need no other. */
+function withHidden(plan: StepPlan, logits: readonly ChunkLogits[], model: RankModel): readonly ChunkLogits[] {
+  if (!plan.chunks.some(({ logits }) => logits.startsWith('hidden'))) return logits;
+  let first = 0;
+  return plan.chunks.map(({ tokens, logits: wanted }, i): ChunkLogits => {
+    const start = first;
+    first += tokens.length;
+    if (wanted === 'hidden-last') return { kind: 'hidden', values: model.hidden(first - 1, 1).slice() };
+    if (wanted === 'hidden-sum')
+      return { kind: 'hidden', values: sumRows(model.hidden(start, tokens.length), tokens.length) };
+    return logits[i]!;
+  });
+}
+
+function sumRows(rows: Float32Array, count: number): Float32Array {
+  const width = rows.length / count;
+  const sum = new Float64Array(width);
+  for (let i = 0; i < rows.length; i++) sum[i % width] = sum[i % width]! + rows[i]!;
+  return Float32Array.from(sum);
 }

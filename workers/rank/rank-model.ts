@@ -87,6 +87,8 @@ export class RankModel {
   readonly #embed: Session;
   readonly #embedIo: Io;
   readonly #head: Session;
+  readonly #finalNorm: Session;
+  readonly #finalNormIo: Io;
   readonly #headIo: Io;
   readonly #cache: KvCache;
   readonly #kinds: AttentionKinds;
@@ -124,6 +126,8 @@ export class RankModel {
     });
     this.#embed = options.piece(pieceNames.embed);
     this.#layers = spec.layers.map((_, layer) => this.#openLayer(layer));
+    this.#finalNorm = options.piece(pieceNames.finalNorm);
+    this.#finalNormIo = runtime.io(['x', 'delta'], ['hidden']);
     this.#head = options.piece(pieceNames.head);
     this.#embedIo = runtime.io(['ids'], ['x']);
     this.#headIo = runtime.io(['x', 'delta'], ['logits']);
@@ -173,6 +177,17 @@ export class RankModel {
     io.output(0, logits.first(count));
     this.#head.run(io);
     return logits.data;
+  }
+
+  /** What the head multiplies, of rows first .. first+count-1 of the last forward: [count, hidden]; valid until the next call. */
+  hidden(first: number, count: number): Float32Array {
+    const { after, delta, headIn } = this.#buffers;
+    const io = this.#finalNormIo;
+    io.input(0, after.some(first, count));
+    io.input(1, delta.some(first, count));
+    io.output(0, headIn.first(count));
+    this.#finalNorm.run(io);
+    return headIn.data.subarray(0, count * headIn.width);
   }
 
   #openLayer(layer: number): Layer {

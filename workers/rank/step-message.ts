@@ -4,7 +4,7 @@ import { RankStep } from '#proto/rank.ts';
 import type { LogitsWanted, StepPlan } from '../engine/step.ts';
 
 /** By the number on the wire. */
-const wanted: readonly LogitsWanted[] = ['none', 'best', 'last', 'all'];
+const wanted: readonly LogitsWanted[] = ['none', 'best', 'last', 'all', 'hidden-last', 'hidden-sum'];
 
 export function encodeStep(plan: StepPlan): Uint8Array {
   const chunks = plan.chunks.map(({ slot, firstPosition, tokens, logits, adapter }) => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import type { TriremeError } from '#platform/errors.ts';
 import { createLogger } from '#platform/log.ts';
-import { SamplingParams } from '#proto/inference.ts';
+import { Pooling, SamplingParams } from '#proto/inference.ts';
 import type { EngineReport, EngineSubmit } from '#proto/rank.ts';
 import { demoPackage } from '../../test/numerics/demo-package.ts';
 import { startTeam } from './team.ts';
@@ -81,7 +81,17 @@ async function start(): Promise<{ team: Team; listener: Listener }> {
 
 function submitOf(requestId: string, maxTokens = golden.continuation.tokens.length): EngineSubmit {
   const sampling = SamplingParams.fromPartial({ temperature: 0, maxTokens, ignoreEos: true });
-  const submit = { requestId, attempt: 1, prompt: golden.prompt, emitted: [], sampling, n: 1, epoch: 1, adapter: '' };
+  const submit = {
+    requestId,
+    attempt: 1,
+    prompt: golden.prompt,
+    emitted: [],
+    sampling,
+    n: 1,
+    epoch: 1,
+    adapter: '',
+    pooling: Pooling.POOLING_UNSPECIFIED,
+  };
   return { owner: 7, submit };
 }
 

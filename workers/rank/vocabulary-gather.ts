@@ -23,7 +23,7 @@ export function wantedRows(plan: StepPlan): WantedRows {
   let first = 0;
   for (const { tokens, logits } of plan.chunks) {
     const end = first + tokens.length;
-    const start = logits === 'none' ? end : logits === 'all' ? first : end - 1;
+    const start = end - rowCount({ logits, tokens });
     for (let row = start; row < end; row++) {
       rows.push(row);
       isBest.push(logits === 'best');
@@ -71,7 +71,7 @@ export function decodeShards(
   const shards = parts.map((part, rank) => new ShardReader(part, vocabularies[rank]!.count));
   const size = vocabularies.reduce((sum, { count }) => sum + count, 0);
   return plan.chunks.map((chunk) => {
-    if (chunk.logits === 'none') return { kind: 'none' };
+    if (rowCount(chunk) === 0) return { kind: 'none' };
     if (chunk.logits === 'best') return bestAmong(shards.map((shard) => shard.best()));
     return { kind: 'rows', rows: Array.from({ length: rowCount(chunk) }, () => joinedRow(shards, size)) };
   });
@@ -81,7 +81,7 @@ export function decodeShards(
 export function readAlone(plan: StepPlan, logits: Float32Array, { padded, count }: Vocabulary): readonly ChunkLogits[] {
   let row = 0;
   return plan.chunks.map((chunk) => {
-    if (chunk.logits === 'none') return { kind: 'none' };
+    if (rowCount(chunk) === 0) return { kind: 'none' };
     const start = row * padded;
     row += rowCount(chunk);
     if (chunk.logits === 'best') {
@@ -93,8 +93,10 @@ export function readAlone(plan: StepPlan, logits: Float32Array, { padded, count 
   });
 }
 
-function rowCount({ logits, tokens }: SequenceChunk): number {
-  return logits === 'all' ? tokens.length : 1;
+/** Rows whose logits are computed. */
+function rowCount({ logits, tokens }: Pick<SequenceChunk, 'logits' | 'tokens'>): number {
+  if (logits === 'all') return tokens.length;
+  return logits === 'best' || logits === 'last' ? 1 : 0;
 }
 
 /** Index within the shard. */

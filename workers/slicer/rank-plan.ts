@@ -22,7 +22,7 @@ import { groupedInPiece, groupedNormPiece } from './pieces/grouped.ts';
 import { latentInPiece } from './pieces/latent.ts';
 import { expertPiece, mlpPiece, routerPiece } from './pieces/mlp.ts';
 import type { PiecePlan } from './pieces/piece-plan.ts';
-import { embedPiece, headPiece } from './pieces/vocabulary.ts';
+import { embedPiece, finalNormPiece, headPiece } from './pieces/vocabulary.ts';
 import { blockSize } from './quantise.ts';
 import { type PlannedWeight, WeightLayout } from './weight-layout.ts';
 
@@ -133,6 +133,8 @@ function buildPiece(plan: PiecePlan, piece: Piece): OnnxGraph {
       return routerPiece(plan, piece.layer, piece.joined, piece.mlp);
     case 'expert':
       return expertPiece(plan, piece.layer, piece.expert, piece.mlp);
+    case 'final-norm':
+      return finalNormPiece(plan);
     case 'head':
       return headPiece(plan);
     default:

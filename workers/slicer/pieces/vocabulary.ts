@@ -26,13 +26,26 @@ function table(graph: OnnxGraph, plan: PiecePlan): string {
   return floatWeight(graph, plan, rows, [rows.rows, rows.columns]);
 }
 
+/** The stream behind the last layer, normalised. */
+function leave(graph: OnnxGraph, plan: PiecePlan, output?: string): string {
+  const { hiddenSize } = plan.spec;
+  const stream = graph.node('Add', [inputRows(graph, 'x', hiddenSize), inputRows(graph, 'delta', hiddenSize)]);
+  return norm(graph, plan, stream, { tensor: tensorNames.finalNorm, width: hiddenSize }, output);
+}
+
+/** What the head multiplies, for whoever wants it itself. */
+export function finalNormPiece(plan: PiecePlan): OnnxGraph {
+  const graph = new OnnxGraph('final-norm');
+  leave(graph, plan, 'hidden');
+  outputRows(graph, 'hidden', plan.spec.hiddenSize);
+  return graph;
+}
+
 /** A tied head multiplies by the embedding table itself, which stays float; one of its own has the plan's format. */
 export function headPiece(plan: PiecePlan): OnnxGraph {
   const { spec, shard } = plan;
   const graph = new OnnxGraph('head');
-  const { hiddenSize } = spec;
-  const stream = graph.node('Add', [inputRows(graph, 'x', hiddenSize), inputRows(graph, 'delta', hiddenSize)]);
-  const normed = norm(graph, plan, stream, { tensor: tensorNames.finalNorm, width: hiddenSize });
+  const normed = leave(graph, plan);
   if (spec.tiedEmbeddings) graph.node('FusedMatMul', [normed, table(graph, plan)], { transB: 1 }, 'logits');
   else linear(graph, plan, normed, vocabularyRows(plan, tensorNames.head), 'logits');
   outputRows(graph, 'logits', shard.vocabulary.padded);
