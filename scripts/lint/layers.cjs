@@ -59,6 +59,7 @@ module.exports = {
           '^services/platform/(assert|errors)[.]ts$',
           '^node_modules/zod',
           '^proto/gen/onnx[.]ts$',
+          '^util$',
         ],
       },
     ),

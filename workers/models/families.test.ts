@@ -1,10 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { inNewSpelling, inOldSpelling, type Json } from '../../test/fixtures/config-spelling.ts';
 import { expectedTensors } from './expected-tensors.ts';
 import { readModelSpec } from './families.ts';
 import { isExtraTensor, placesOf, type TensorPlace } from './places.ts';
-
-type Json = Record<string, unknown>;
 
 interface Golden {
   readonly config: Json;
@@ -18,22 +17,6 @@ function readGolden(name: string): Golden {
 const goldens = readdirSync(new URL('../../test/goldens/', import.meta.url))
   .filter((file) => file.endsWith('.json'))
   .map((file) => file.slice(0, -5));
-
-/** As transformers 4 wrote it. */
-function inOldSpelling(config: Json): Json {
-  const { text_config: text, ...outer } = config;
-  if (text) return { ...outer, text_config: inOldSpelling(text as Json) };
-  const { rope_parameters: parameters, dtype, ...rest } = config;
-  const { rope_theta, rope_type, partial_rotary_factor, ...scaling } = (parameters ?? {}) as Json;
-  const plain = rope_type === undefined || rope_type === 'default';
-  return {
-    ...rest,
-    torch_dtype: dtype,
-    rope_theta,
-    ...(partial_rotary_factor === undefined ? {} : { partial_rotary_factor }),
-    rope_scaling: plain ? null : { type: rope_type, ...scaling },
-  };
-}
 
 describe('reading a config', () => {
   it.each(goldens)('%s: finds every tensor that the checkpoint has, and no other', (name) => {
@@ -56,6 +39,7 @@ describe('reading a config', () => {
   it.each(goldens)('%s: reads the spelling of transformers 4 as that of 5', (name) => {
     const { config } = readGolden(name);
     expect(readModelSpec(inOldSpelling(config))).toEqual(readModelSpec(config));
+    expect(readModelSpec(inNewSpelling(config))).toEqual(readModelSpec(config));
   });
 
   it('reads the scaling of Llama 3 and linear scaling', () => {

@@ -1,7 +1,7 @@
 /** The one table from model_type to family. A new family is a new row. */
 import { TriremeError } from '#platform/errors.ts';
 import { ConfigReader } from './config/config-reader.ts';
-import { ignoredFields } from './config/ignored-fields.ts';
+import { ignoredFields, refuseOtherValues } from './config/ignored-fields.ts';
 import { deepseekV2, deepseekV3, deepseekV32, glmMoeDsa } from './families/deepseek.ts';
 import { ernie, ernieMoe } from './families/ernie.ts';
 import { glm4Moe } from './families/glm4-moe.ts';
@@ -39,6 +39,9 @@ const families = new Map<string, Family>([
   ['hunyuan_v1_moe', hunyuanMoe],
 ]);
 
+/** Fields that a model for text and more and its text model both have, each of its own. */
+const ofEither: ReadonlySet<string> = new Set(['model_type', ...ignoredFields]);
+
 /** Errors: UNKNOWN_FAMILY, listing the known ones. */
 export function familyOf(modelType: string): Family {
   const family = families.get(modelType);
@@ -54,11 +57,12 @@ export function familyOf(modelType: string): Family {
  */
 export function readModelSpec(config: unknown): ModelSpec {
   const whole = ConfigReader.over(config);
-  const reader = whole.section('text_config') ?? whole;
+  const reader = whole.inner('text_config', ofEither) ?? whole;
   const modelType = reader.text('model_type');
   if (modelType === undefined) throw reader.missing('model_type');
   const spec = { family: modelType, ...familyOf(modelType)(reader) };
   reader.ignore(ignoredFields);
+  refuseOtherValues(reader);
   reader.refuseUnknown();
   return spec;
 }

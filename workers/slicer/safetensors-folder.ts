@@ -15,8 +15,6 @@ import { readHeader, type StoredTensor } from './safetensors.ts';
 
 const singleFile = 'model.safetensors';
 const indexFile = 'model.safetensors.index.json';
-/** Experts of all layers together; the largest models have some tens of thousands. */
-const mostExperts = 200_000;
 
 export class SafetensorsFolder implements Checkpoint {
   readonly folder: string;
@@ -45,7 +43,6 @@ export class SafetensorsFolder implements Checkpoint {
         remedy: 'Name a folder with the files of a Hugging Face model, or a GGUF file',
       });
     }
-    refuseBoundless(config);
     return new SafetensorsFolder(folder, config, readModelSpec(config), await openTensors(folder));
   }
 
@@ -84,20 +81,6 @@ export class SafetensorsFolder implements Checkpoint {
   source(): Promise<Source> {
     return describeSource(this.folder);
   }
-}
-
-/** Every layer and expert becomes a list of tensors: a number from a damaged file must not fill the memory first. */
-function refuseBoundless(config: unknown): void {
-  const fields = Object.entries(config ?? {});
-  const largest = (name: RegExp): number =>
-    fields.reduce((most, [key, value]) => (name.test(key) && value > most ? Number(value) : most), 1);
-  const [layers, experts] = [largest(/^(num_hidden|n)_layers?$/), largest(/^(num|n)_(local_|routed_)?experts$/)];
-  if (layers * experts <= mostExperts) return;
-  throw new TriremeError(
-    'INVALID_CHECKPOINT',
-    `config.json asks for ${layers} layers of ${experts} experts; at most ${mostExperts} experts in all are read`,
-    { remedy: 'Fetch config.json again' },
-  );
 }
 
 interface OpenedTensors {

@@ -1,7 +1,7 @@
 /** Layers with experts: their number, how they are chosen, and which layers have them. */
 import type { DenseSpec, ExpertsSpec, GroupsSpec, RoutingSpec } from '../spec.ts';
 import type { ConfigReader } from './config-reader.ts';
-import { readLayerSet, readLayerTypes } from './sizes.ts';
+import { agreedLayers, type LayerRule, readLayerSet } from './sizes.ts';
 
 const plainRouting: RoutingSpec = {
   score: 'softmax',
@@ -12,22 +12,20 @@ const plainRouting: RoutingSpec = {
   scale: 1,
 };
 
-/** What a family has beside plain experts; sizes where its config spells them in a way of its own. */
-export interface ExpertTraits
-  extends Partial<Pick<ExpertsSpec, 'bias' | 'activation' | 'shared' | 'width' | 'chosen'>> {
+/** What a family has beside plain experts; the width where its config spells it in a way of its own. */
+export interface ExpertTraits extends Partial<Pick<ExpertsSpec, 'bias' | 'activation' | 'shared' | 'width'>> {
   readonly routing?: Partial<RoutingSpec>;
 }
 
 const countNames = ['n_routed_experts', 'num_experts', 'num_local_experts', 'moe_num_experts'];
-const chosenNames = ['num_experts_per_tok', 'experts_per_token', 'moe_k'];
+const chosenNames = ['num_experts_per_tok', 'experts_per_token', 'moe_k', 'moe_topk'];
 
 export function readExperts(config: ConfigReader, traits: ExpertTraits = {}): ExpertsSpec {
   const { routing, ...others } = traits;
-  const experts = config.size(countNames);
   const spec: ExpertsSpec = {
     kind: 'experts',
-    experts,
-    chosen: others.chosen ?? config.size(chosenNames),
+    experts: config.commonSize(countNames),
+    chosen: config.commonSize(chosenNames),
     width: others.width ?? config.size('moe_intermediate_size'),
     bias: false,
     activation: { kind: 'silu' },
@@ -35,10 +33,7 @@ export function readExperts(config: ConfigReader, traits: ExpertTraits = {}): Ex
     ...others,
     routing: { ...plainRouting, ...routing },
   };
-  for (const name of countNames) {
-    if (config.has(name) && config.size(name) !== experts) throw config.odd(name, config.size(name), `${experts}`);
-  }
-  if (spec.chosen > experts) throw config.odd(chosenNames[0]!, spec.chosen, `at most the ${experts} experts`);
+  if (spec.chosen > spec.experts) throw config.odd(chosenNames[0]!, spec.chosen, `at most the ${spec.experts} experts`);
   refuseGroups(config, spec);
   return spec;
 }
@@ -47,13 +42,15 @@ function refuseGroups(config: ConfigReader, { experts, chosen, routing: { groups
   if (!groups) return;
   if (experts % groups.count !== 0) throw config.odd('n_group', groups.count, `a divisor of ${experts} experts`);
   if (groups.chosen > groups.count) throw config.odd('topk_group', groups.chosen, `at most ${groups.count} groups`);
-  const reachable = (experts / groups.count) * groups.chosen;
+  const size = experts / groups.count;
+  if (groups.by === 'best-two' && size < 2) throw config.odd('n_group', groups.count, 'groups of two experts or more');
+  const reachable = size * groups.chosen;
   if (chosen > reachable) throw config.odd('num_experts_per_tok', chosen, `at most ${reachable}, those of the groups`);
 }
 
 /** n_group and topk_group; one group is none. */
 export function readGroups(config: ConfigReader, by: GroupsSpec['by']): GroupsSpec | null {
-  const [count, chosen] = [config.size('n_group', 1), config.size('topk_group', 1)];
+  const [count, chosen] = [config.size('n_group'), config.size('topk_group')];
   return count > 1 ? { count, chosen, by } : null;
 }
 
@@ -61,31 +58,29 @@ export function readDense(config: ConfigReader): DenseSpec {
   return { kind: 'dense', width: config.size('intermediate_size'), bias: false };
 }
 
-/** True for a layer that has experts. */
-export type IsSparse = (layer: number) => boolean;
-
-/** DeepSeek, GLM: the first layers are dense, by their number or one by one. */
-export function sparseAfterFirst(config: ConfigReader): IsSparse {
-  if (config.size('moe_layer_freq', 1) !== 1)
-    throw config.unsupported('moe_layer_freq', config.size('moe_layer_freq'), '1');
-  const types = readLayerTypes(config, 'mlp_layer_types');
-  const odd = types.find((type) => type !== 'dense' && type !== 'sparse');
-  if (odd !== undefined) throw config.unsupported('mlp_layer_types', odd, 'dense, sparse');
-  const isTypeSparse: IsSparse = (layer) => types[layer] === 'sparse';
-  if (!config.has('first_k_dense_replace')) {
-    if (types.length === 0) throw config.missing('first_k_dense_replace');
-    return isTypeSparse;
-  }
-  const dense = config.count('first_k_dense_replace');
-  const isSparse: IsSparse = (layer) => layer >= dense;
-  const differs = types.some((_, layer) => isTypeSparse(layer) !== isSparse(layer));
-  if (differs) throw config.odd('mlp_layer_types', types, `${dense} dense layers first, as first_k_dense_replace says`);
-  return isSparse;
+/** Which layers have experts: mlp_layer_types says it of each, or these fields do; undefined, if they are not there. */
+export function sparseLayers(
+  config: ConfigReader,
+  fields: readonly string[],
+  isSparse: LayerRule | undefined,
+): LayerRule {
+  const list = { name: 'mlp_layer_types', known: ['dense', 'sparse'], type: 'sparse' } as const;
+  return agreedLayers(config, list, { fields, isOf: isSparse });
 }
 
-/** Qwen: every so many layers, but for those that are listed. */
-export function sparseByStep(config: ConfigReader): IsSparse {
+/** DeepSeek, GLM: the first layers are dense. */
+export function sparseAfterFirst(config: ConfigReader): LayerRule {
+  const field = 'first_k_dense_replace';
+  config.only('moe_layer_freq', 1);
+  const dense = config.has(field) ? config.count(field) : undefined;
+  return sparseLayers(config, [field], dense === undefined ? undefined : (layer) => layer >= dense);
+}
+
+/** Qwen: every so many layers, but for those that are listed. Without either field every layer has experts. */
+export function sparseByStep(config: ConfigReader): LayerRule {
+  const fields = ['decoder_sparse_step', 'mlp_only_layers'];
+  const isSaid = fields.some((name) => config.has(name)) || !config.has('mlp_layer_types');
   const dense = readLayerSet(config, 'mlp_only_layers');
   const step = config.size('decoder_sparse_step', 1);
-  return (layer) => !dense.has(layer) && (layer + 1) % step === 0;
+  return sparseLayers(config, fields, isSaid ? (layer) => !dense.has(layer) && (layer + 1) % step === 0 : undefined);
 }

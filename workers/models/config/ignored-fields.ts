@@ -1,3 +1,5 @@
+import type { ConfigReader } from './config-reader.ts';
+
 /** Fields of config.json that change nothing about what a text model computes from its tokens, by why that is. */
 export const ignoredFields: ReadonlySet<string> = new Set([
   // What wrote the file, and for which classes.
@@ -8,6 +10,11 @@ export const ignoredFields: ReadonlySet<string> = new Set([
   'torch_dtype',
   'dtype',
   'model_max_length',
+  'tokenizer_class',
+  'is_llama_config',
+  'transformers.js_config',
+  'unsloth_fixed',
+  'unsloth_version',
   // Tokens: read with the tokenizer.
   'bos_token_id',
   'eos_token_id',
@@ -19,10 +26,18 @@ export const ignoredFields: ReadonlySet<string> = new Set([
   'im_start_id',
   'im_end_id',
   'im_newline_id',
+  'decoder_start_token_id',
+  'forced_bos_token_id',
+  'forced_eos_token_id',
+  'pad_id',
+  'mask_init_id',
+  'org_vocab_size',
   'text_start_id',
   'text_end_id',
   'image_token_id',
   'video_token_id',
+  'video_start_id',
+  'video_end_id',
   'vision_start_token_id',
   'vision_end_token_id',
   // Training.
@@ -49,6 +64,12 @@ export const ignoredFields: ReadonlySet<string> = new Set([
   'moe_gate',
   'moe_drop_tokens',
   'moe_random_routing_dropped_token',
+  'moe_use_hard_gate',
+  'problem_type',
+  'finetuning_task',
+  'task_specific_params',
+  'id2label',
+  'label2id',
   // Choices of an implementation.
   'use_cache',
   'use_flash_attention',
@@ -57,8 +78,40 @@ export const ignoredFields: ReadonlySet<string> = new Set([
   'output_attentions',
   'output_hidden_states',
   'mamba_ssm_dtype',
-  'is_encoder_decoder',
   'chunk_size_feed_forward',
+  'is_decoder',
+  'torchscript',
+  'tf_legacy_loss',
+  'use_bfloat16',
+  'prefix',
+  // How tokens are chosen, which older files have here: a request says it.
+  'bad_words_ids',
+  'begin_suppress_tokens',
+  'diversity_penalty',
+  'do_sample',
+  'early_stopping',
+  'encoder_no_repeat_ngram_size',
+  'exponential_decay_length_penalty',
+  'length_penalty',
+  'max_length',
+  'min_length',
+  'no_repeat_ngram_size',
+  'num_beam_groups',
+  'num_beams',
+  'num_return_sequences',
+  'output_scores',
+  'remove_invalid_values',
+  'repetition_penalty',
+  'return_dict_in_generate',
+  'suppress_tokens',
+  'temperature',
+  'top_k',
+  'top_p',
+  'typical_p',
+  // Images and sound: their parts of the model are left out.
+  'vision_config',
+  'audio_config',
+  'language_model_only',
   // Predicting several tokens at once: those tensors are skipped.
   'num_nextn_predict_layers',
   'num_mtp_modules',
@@ -70,3 +123,9 @@ export const ignoredFields: ReadonlySet<string> = new Set([
   'quantization_config',
   'compression_config',
 ]);
+
+/** Fields that say what kind of model this is, of which one is computed here. */
+export function refuseOtherValues(config: ConfigReader): void {
+  for (const name of ['is_encoder_decoder', 'add_cross_attention', 'tie_encoder_decoder']) config.only(name, false);
+  config.only('pruned_heads', {});
+}

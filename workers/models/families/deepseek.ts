@@ -5,7 +5,7 @@
 import type { ConfigReader } from '../config/config-reader.ts';
 import { readDense, readExperts, readGroups, sparseAfterFirst } from '../config/experts.ts';
 import { latentScoreFactor, readRotary } from '../config/rotary.ts';
-import { readLayerTypes, readSizes } from '../config/sizes.ts';
+import { agreedLayers, type LayerRule, readSizes } from '../config/sizes.ts';
 import { eachLayer, type Family } from '../family.ts';
 import type { IndexerSpec, LatentSpec, RoutingSpec, SharedExpertSpec } from '../spec.ts';
 
@@ -24,25 +24,27 @@ export function sharedWidth(config: ConfigReader): SharedExpertSpec | null {
   return count === 0 ? null : { width: count * config.size('moe_intermediate_size'), gated: false };
 }
 
-/** Fields of grouped attention mean nothing here; some files have them all the same. */
-const meaningless = ['num_key_value_heads', 'head_dim', 'qk_head_dim'];
+/** Fields of grouped attention mean nothing here; files have them all the same, some with numbers of no use. */
+const meaningless = ['num_key_value_heads', 'head_dim'];
 
 function readLatent(config: ConfigReader): LatentSpec {
   config.ignore(meaningless);
-  for (const bias of ['attention_bias', 'mlp_bias']) {
-    if (config.flag(bias, false)) throw config.unsupported(bias, true, 'false');
-  }
+  config.only('attention_bias', false);
+  config.only('mlp_bias', false);
+  config.only('moe_router_dtype', 'float32');
   const [plainDim, rotated] = [config.size('qk_nope_head_dim'), config.size('qk_rope_head_dim')];
   if (rotated % 2 !== 0) throw config.odd('qk_rope_head_dim', rotated, 'an even number');
+  const width = config.size('qk_head_dim', plainDim + rotated);
+  if (width !== plainDim + rotated) throw config.odd('qk_head_dim', width, `${plainDim} + ${rotated}, its two parts`);
   return {
     kind: 'latent',
     heads: config.size('num_attention_heads'),
-    queryRank: config.has('q_lora_rank') ? config.size('q_lora_rank') : null,
+    queryRank: config.sizeOrNull('q_lora_rank'),
     latent: config.size('kv_lora_rank'),
     plainDim,
     valueDim: config.size('v_head_dim'),
     latentNormEpsilon,
-    scoreScale: (plainDim + rotated) ** -0.5 * latentScoreFactor(config),
+    scoreScale: width ** -0.5 * latentScoreFactor(config, rotated),
     indexer: null,
   };
 }
@@ -56,7 +58,7 @@ function latentFamily({ routing: routingOf, indexers }: Traits): Family {
     const experts = readExperts(config, { shared: sharedWidth(config), routing: routingOf(config) });
     return {
       ...readSizes(config),
-      rotary: readRotary(config, { dims: config.size('qk_rope_head_dim'), pairs }),
+      rotary: readRotary(config, { width: config.size('qk_rope_head_dim'), pairs }),
       layers: eachLayer(config, (layer) => ({
         attention: { ...latent, indexer: indexerOf(layer) },
         mlp: isSparse(layer) ? experts : readDense(config),
@@ -67,25 +69,33 @@ function latentFamily({ routing: routingOf, indexers }: Traits): Family {
 
 /** Softmax; the best experts, or those of the groups with the best expert. Scaled unless normalised. */
 function secondRouting(config: ConfigReader): Partial<RoutingSpec> {
-  config.word('scoring_func', ['softmax'], 'softmax');
-  const method = config.word('topk_method', ['greedy', 'group_limited_greedy'], 'greedy');
-  const groups = readGroups(config, 'best');
-  if (groups && method === 'greedy') throw config.odd('n_group', groups.count, '1, as topk_method is greedy');
-  const normalise = config.flag('norm_topk_prob', false);
-  const scale = config.positive('routed_scaling_factor', 1);
+  config.only('scoring_func', 'softmax');
+  const groups = secondGroups(config);
+  const normalise = config.flag('norm_topk_prob');
+  const scale = config.positive('routed_scaling_factor');
   return { groups, normalise, scale: normalise ? 1 : scale };
 }
 
+function secondGroups(config: ConfigReader): RoutingSpec['groups'] {
+  if (config.word('topk_method', ['greedy', 'group_limited_greedy']) === 'group_limited_greedy') {
+    return readGroups(config, 'best');
+  }
+  const count = config.size('n_group', 1);
+  if (count !== 1) throw config.odd('n_group', count, '1, as topk_method is greedy');
+  config.ignore(['topk_group']);
+  return null;
+}
+
 /** Sigmoid; chosen by corrected scores from the groups with the best two. */
-function thirdRouting(config: ConfigReader): Partial<RoutingSpec> {
-  config.word('scoring_func', ['sigmoid'], 'sigmoid');
-  config.word('topk_method', ['noaux_tc'], 'noaux_tc');
+export function thirdRouting(config: ConfigReader): Partial<RoutingSpec> {
+  config.only('scoring_func', 'sigmoid');
+  config.only('topk_method', 'noaux_tc');
   return {
     score: 'sigmoid',
     correction: true,
     groups: readGroups(config, 'best-two'),
-    normalise: config.flag('norm_topk_prob', true),
-    scale: config.positive('routed_scaling_factor', 1),
+    normalise: config.flag('norm_topk_prob'),
+    scale: config.positive('routed_scaling_factor'),
   };
 }
 
@@ -108,21 +118,38 @@ function thirdIndexers(config: ConfigReader): (layer: number) => IndexerSpec {
 /** In some layers; those between take over the last choice. */
 function glmIndexers(config: ConfigReader): (layer: number) => IndexerSpec {
   const own = ownIndexer(config, config.flag('indexer_rope_interleave', true) ? 'neighbours' : 'halves');
+  config.ignore(['index_share_for_mtp_iteration']); // Of layers for predicting several tokens, which are skipped.
   const isFull = fullIndexers(config);
+  if (!isFull(0)) throw config.odd('indexer_types', 'shared', 'an indexer in the first layer');
   return (layer) => (isFull(layer) ? own : { kind: 'shared' });
 }
 
-function fullIndexers(config: ConfigReader): (layer: number) => boolean {
-  const types = readLayerTypes(config, 'indexer_types');
-  const odd = types.find((type) => type !== 'full' && type !== 'shared');
-  if (odd !== undefined) throw config.unsupported('indexer_types', odd, 'full, shared');
-  if (types[0] === 'shared') throw config.odd('indexer_types', types, 'an indexer in the first layer');
+/** A list says it of each layer, or a pattern of F and S, or every so many do after the first; without any all do. */
+function fullIndexers(config: ConfigReader): LayerRule {
+  const patterns = ['index_topk_pattern'];
+  const steps = ['index_topk_freq', 'index_skip_topk_offset'];
+  const list = { name: 'indexer_types', known: ['full', 'shared'], type: 'full' } as const;
+  const isSaid = [list.name, ...patterns, ...steps].some((name) => config.has(name));
+  if (!isSaid) return () => true;
+  const byStep = steps.some((name) => config.has(name)) ? byFrequency(config) : undefined;
+  const pattern = config.text('index_topk_pattern');
+  if (pattern === undefined) return agreedLayers(config, list, { fields: steps, isOf: byStep });
+  return agreedLayers(config, list, { fields: patterns, isOf: byPattern(config, pattern) });
+}
+
+function byFrequency(config: ConfigReader): LayerRule {
   const frequency = config.size('index_topk_freq', 1);
   const offset = config.count('index_skip_topk_offset', 2);
-  const pattern = config.text('index_topk_pattern');
-  if (types.length > 0) return (layer) => types[layer] === 'full';
-  if (pattern !== undefined) return (layer) => pattern[layer] === 'F';
   return (layer) => Math.max(layer - offset + 1, 0) % frequency === 0;
+}
+
+/** Overrides a frequency beside it. */
+function byPattern(config: ConfigReader, pattern: string): LayerRule {
+  const layers = config.size('num_hidden_layers');
+  if (!/^[FS]+$/.test(pattern) || pattern.length !== layers) {
+    throw config.odd('index_topk_pattern', pattern, `F or S for each of ${layers} layers`);
+  }
+  return (layer) => pattern[layer] === 'F';
 }
 
 export const deepseekV2 = latentFamily({ routing: secondRouting });

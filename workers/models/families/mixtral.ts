@@ -7,12 +7,11 @@ import { eachLayer, type Family } from '../family.ts';
 
 export const mixtral: Family = (config) => {
   const window = config.has('sliding_window') ? config.size('sliding_window') : null;
-  const attention = readGrouped(config, { window });
+  const attention = readGrouped(config, { window }, { headDim: 'hidden / heads' });
   const mlp = readExperts(config, { width: config.size('intermediate_size') });
-  config.ignore(['router_jitter_noise']); // Of training.
   return {
-    ...readSizes(config, 1e-5),
-    rotary: readRotary(config, { dims: attention.headDim, pairs: 'halves' }),
+    ...readSizes(config),
+    rotary: readRotary(config, { width: attention.headDim, pairs: 'halves' }),
     layers: eachLayer(config, () => ({ attention, mlp })),
   };
 };

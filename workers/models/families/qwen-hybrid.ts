@@ -2,8 +2,8 @@
 import type { ConfigReader } from '../config/config-reader.ts';
 import { readDense, readExperts, sparseByStep } from '../config/experts.ts';
 import { readGrouped } from '../config/grouped.ts';
-import { readRotary, rotatedDims } from '../config/rotary.ts';
-import { readLayerTypes, readSizes } from '../config/sizes.ts';
+import { readRotary } from '../config/rotary.ts';
+import { agreedLayers, type LayerRule, readSizes } from '../config/sizes.ts';
 import { eachLayer, type Family } from '../family.ts';
 import type { DeltaSpec } from '../spec.ts';
 
@@ -23,19 +23,22 @@ function readDelta(config: ConfigReader): DeltaSpec {
 }
 
 /** True for a layer with attention. */
-function attends(config: ConfigReader): (layer: number) => boolean {
-  const interval = config.size('full_attention_interval', 4);
-  const types = readLayerTypes(config);
-  const odd = types.find((type) => type !== 'linear_attention' && type !== 'full_attention');
-  if (odd !== undefined) throw config.unsupported('layer_types', odd, 'linear_attention, full_attention');
-  if (types.length === 0) return (layer) => (layer + 1) % interval === 0;
-  return (layer) => types[layer] === 'full_attention';
+function attends(config: ConfigReader): LayerRule {
+  const field = 'full_attention_interval';
+  const list = { name: 'layer_types', known: ['linear_attention', 'full_attention'], type: 'full_attention' } as const;
+  const interval = config.has(field) ? config.size(field) : undefined;
+  return agreedLayers(config, list, {
+    fields: [field],
+    isOf: interval === undefined ? undefined : (layer) => (layer + 1) % interval === 0,
+  });
 }
 
 function hybrid(normalises: (config: ConfigReader) => boolean): Family {
   return (config) => {
-    if (config.flag('attention_bias', false)) throw config.unsupported('attention_bias', true, 'false');
-    if (!config.flag('attn_output_gate', true)) throw config.unsupported('attn_output_gate', false, 'true');
+    config.only('attention_bias', false);
+    config.only('attn_output_gate', true);
+    config.only('output_gate_type', 'swish', 'silu');
+    config.only('use_sliding_window', false);
     const delta = readDelta(config);
     const grouped = readGrouped(config, { norm: 'before-rotation', gated: true });
     const hasAttention = attends(config);
@@ -46,7 +49,7 @@ function hybrid(normalises: (config: ConfigReader) => boolean): Family {
     return {
       ...readSizes(config),
       normsAddOne: true,
-      rotary: readRotary(config, { dims: rotatedDims(config, grouped.headDim), pairs: 'halves' }),
+      rotary: readRotary(config, { width: grouped.headDim, pairs: 'halves', partial: true }),
       layers: eachLayer(config, (layer) => ({
         attention: hasAttention(layer) ? grouped : delta,
         mlp: isSparse(layer) ? experts : readDense(config),
@@ -55,6 +58,9 @@ function hybrid(normalises: (config: ConfigReader) => boolean): Family {
   };
 }
 
-export const qwen3Next = hybrid((config) => config.flag('norm_topk_prob', true));
-/** Always divides by the sum, whatever the config says. */
-export const qwen35Moe = hybrid((config) => config.flag('norm_topk_prob', true) || true);
+export const qwen3Next = hybrid((config) => config.flag('norm_topk_prob'));
+/** Always divides by the sum. */
+export const qwen35Moe = hybrid((config) => {
+  config.only('norm_topk_prob', true);
+  return true;
+});
