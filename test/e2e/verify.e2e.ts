@@ -18,7 +18,10 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const goldenOf = (name: string): string => path.join(goldens, `${name}.json`);
-const modelOf = (name: string): string => (name === 'demo' ? demo : path.join(folder, name));
+const modelOf = (name: string): string => {
+  if (name === 'demo') return demo;
+  return path.join(name.startsWith('quantized/') ? goldens : folder, name);
+};
 
 async function verify(name: string, golden: string, ...flags: readonly string[]) {
   const command = trireme('verify', '--model', modelOf(name), '--golden', golden, '--json', ...flags);
@@ -31,6 +34,9 @@ const cases = [
   ...['llama', 'qwen3_moe'].flatMap((name) => [1, 2, 4].map((ranks) => [name, ranks] as const)),
   ...[1, 3].map((ranks) => ['smollm2', ranks] as const),
   ...[1, 2].map((ranks) => ['demo', ranks] as const),
+  ['quantized/qwen3_moe_fp8_block', 2] as const,
+  ['quantized/gpt_oss_mxfp4', 4] as const,
+  ['quantized/kimi_k2_int4', 2] as const,
 ].flatMap(([name, ranks]) =>
   (ranks === 1 ? ['threads'] : ['threads', 'tcp']).map((way) => [name, ranks, way] as const),
 );

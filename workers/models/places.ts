@@ -163,4 +163,6 @@ const extraNames = [
   /^model[.]mtp_(block|emb_norm|hidden_norm|linear_proj)[.]/,
   /[.]rotary_emb[.]inv_freq$/,
   /^model[.]visual[.]/,
+  // How others round activations and the cache.
+  /[.](input_scale|input_zero_point|output_scale|q_scale|k_scale|v_scale)$/,
 ];

@@ -10,7 +10,7 @@ import type { Range } from '../models/shard.ts';
 import { tensorNames } from '../models/tensor-names.ts';
 import { type Checkpoint, missingTensor } from './checkpoint.ts';
 import { asMatrix, type ReadableTensor } from './stored/readable-tensor.ts';
-import { readableTensors } from './stored/readable-tensors.ts';
+import { ReadableTensors } from './stored/readable-tensors.ts';
 import { floatTypes } from './widen.ts';
 
 interface FoundTensor {
@@ -26,12 +26,12 @@ export class ModelTensors {
   }
 
   /**
-   * Errors: MISSING_TENSOR; TENSOR_SHAPE; INVALID_CHECKPOINT for a format that is not read, or a tensor that would silently be
-   * left out.
+   * Errors: MISSING_TENSOR; TENSOR_SHAPE; INVALID_CHECKPOINT for a format that is not read or spoilt, or a tensor that would
+   * silently be left out.
    */
   static find(checkpoint: Checkpoint): ModelTensors {
     const { spec } = checkpoint;
-    const readable = readableTensors(checkpoint);
+    const readable = new ReadableTensors(checkpoint);
     const found = new Map<string, FoundTensor>();
     for (const tensor of expectedTensors(spec)) found.set(tensor.name, findTensor(tensor, readable, checkpoint));
     refuseUnread(checkpoint, new Set([...found.values()].flatMap((tensor) => tensor.readable.stored)));
@@ -131,19 +131,19 @@ function isSameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i]);
 }
 
-function findTensor(
-  expected: TensorShape,
-  readable: ReadonlyMap<string, ReadableTensor>,
-  checkpoint: Checkpoint,
-): FoundTensor {
+function findTensor(expected: TensorShape, readable: ReadableTensors, checkpoint: Checkpoint): FoundTensor {
   const places = checkpoint.placesOf(expected);
   const present = places.flatMap((place) => {
     const tensor = readable.get(place.tensor);
     return tensor ? [{ place, readable: tensor }] : [];
   });
-  const found = present.find(({ place, readable: { shape } }) => isSameShape(shape, place.shape));
+  // A square matrix of experts has the same shape either way.
+  const isSure = ({ place, readable: { rowsAreOutputs } }: FoundTensor): boolean =>
+    !(rowsAreOutputs && place.transposed);
+  const fitting = present.filter(isSure);
+  const found = fitting.find(({ place, readable: { shape } }) => isSameShape(shape, place.shape));
   if (found) return found;
-  const [other] = present;
+  const [other] = fitting;
   if (other) {
     throw new TriremeError(
       'TENSOR_SHAPE',
@@ -157,7 +157,7 @@ function findTensor(
     throw new TriremeError(
       'INVALID_CHECKPOINT',
       `tensor ${stored.name} is stored as ${stored.dtype}; supported: ${floatTypes.join(', ')}`,
-      { remedy: 'Fetch the model as it was before it was quantised' },
+      { remedy: 'Choose the model as it was before it was quantised, or quantised in a form that is supported' },
     );
   }
   throw missingTensor(expected.name);

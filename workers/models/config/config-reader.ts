@@ -84,6 +84,11 @@ export class ConfigReader {
     for (const section of this.#sections.values()) section.refuseUnknown();
   }
 
+  /** Names of the fields, for sections whose names are free. */
+  get names(): readonly string[] {
+    return Object.keys(this.#fields);
+  }
+
   /** True when the field is there and not null. */
   has(name: string): boolean {
     return this.#value(name) !== undefined;

@@ -1,15 +1,12 @@
 /** Tensors stored as they are: float32, float16, bfloat16. */
-import type { Checkpoint } from '../checkpoint.ts';
-import type { StoredTensor } from '../safetensors.ts';
 import { floatBytes, isFloatType, widen } from '../widen.ts';
-import { asMatrix, type ReadableTensor, type ReadBuffer } from './readable-tensor.ts';
+import { asMatrix, type ReadableTensor } from './readable-tensor.ts';
+import type { StoredSource } from './stored-source.ts';
 
-export function floatTensor(
-  checkpoint: Checkpoint,
-  { name, shape, dtype }: StoredTensor,
-  buffer: ReadBuffer,
-): ReadableTensor | undefined {
-  if (!isFloatType(dtype)) return undefined;
+export function floatTensor({ checkpoint, buffer }: StoredSource, name: string): ReadableTensor | undefined {
+  const stored = checkpoint.tensor(name);
+  if (!stored || !isFloatType(stored.dtype)) return undefined;
+  const { shape, dtype } = stored;
   const { columns: width } = asMatrix(shape);
   const rowBytes = width * floatBytes[dtype];
   return {

@@ -1,5 +1,6 @@
 /** A tensor as the model means it, whatever the format that a checkpoint stores it in. */
 import type { Range } from '../../models/shard.ts';
+import type { StoredIntegers } from './integers.ts';
 
 export interface ReadableTensor {
   readonly name: string;
@@ -8,6 +9,10 @@ export interface ReadableTensor {
   readonly format: string;
   /** Names of what is stored for it. */
   readonly stored: readonly string[];
+  /** The format says that rows are what a product yields: it is never stored across, even where the shape would allow it. */
+  readonly rowsAreOutputs?: true;
+  /** What it is made of, where that is integers. */
+  readonly integers?: StoredIntegers;
   /**
    * Fills `values` [rows, columns] with these columns of these rows, exactly as the format defines them; all dimensions but the
    * last are taken together as rows. Errors: those of Checkpoint.read; INVALID_CHECKPOINT.
