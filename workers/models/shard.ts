@@ -98,14 +98,36 @@ function canSpread({ experts }: ExpertsSpec, ranks: number): boolean {
   return experts % ranks === 0;
 }
 
+export interface SplitChoice {
+  readonly split: ExpertSplit;
+  /** What a rank has: "256 of 2048 columns", "12 of 384 experts". */
+  readonly share: string;
+  readonly why: string;
+}
+
 /**
  * Slices whose width is a multiple of `alignment` (the block that shares a scale) share the work of every row evenly; where
- * they would not be, whole experts avoid a cut through a block.
+ * they would not be, whole experts avoid a cut through a block. undefined for a model without experts.
  */
-export function chooseSplit(spec: ModelSpec, ranks: number, alignment: number): ExpertSplit {
+export function explainSplit(spec: ModelSpec, ranks: number, alignment: number): SplitChoice | undefined {
   const sparse = sparseLayers(spec);
-  if (sparse.every((mlp) => canSlice(mlp, ranks, alignment))) return 'sliced';
-  return sparse.every((mlp) => canSpread(mlp, ranks)) ? 'spread' : 'sliced';
+  const [first] = sparse;
+  if (!first) return undefined;
+  const sliced = { split: 'sliced', share: `${first.width / ranks} of ${first.width} columns` } as const;
+  const uneven = sparse.find((mlp) => !canSlice(mlp, ranks, alignment));
+  if (!uneven) {
+    const why = alignment === 1 ? 'columns divide evenly' : `slices are whole blocks of ${alignment}`;
+    return { ...sliced, why };
+  }
+  const rest = uneven.width % ranks === 0 ? `would cut blocks of ${alignment}` : 'leaves a remainder';
+  const slices = `${uneven.width} columns / ${ranks} ${rest}`;
+  const unequal = sparse.find((mlp) => !canSpread(mlp, ranks));
+  if (unequal) return { ...sliced, why: `${slices}, but ${unequal.experts} experts do not divide by ${ranks}` };
+  return { split: 'spread', share: `${first.experts / ranks} of ${first.experts} experts`, why: slices };
+}
+
+export function chooseSplit(spec: ModelSpec, ranks: number, alignment: number): ExpertSplit {
+  return explainSplit(spec, ranks, alignment)?.split ?? 'sliced';
 }
 
 function headsOf(attention: AttentionSpec): number {

@@ -1,5 +1,7 @@
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { releasedConfig } from '../../test/fixtures/released-models.ts';
 import { goldenCheckpoint } from '../../test/fixtures/tiny-checkpoint.ts';
 import { inspect } from './inspect.ts';
 import { slice } from './slice.ts';
@@ -45,6 +47,25 @@ describe('inspecting', () => {
       manifest.shards.map(({ weightBytes }) => weightBytes),
     );
     expect(inspection.shards[0]).toMatchObject({ kvBytesPerToken: 384 });
+  });
+
+  it('tells of a config alone what ranks would hold, and why other counts are refused', async () => {
+    const bare = path.join(folder.path, 'config-only');
+    await mkdir(bare);
+    await writeFile(path.join(bare, 'config.json'), JSON.stringify(releasedConfig('ernie-4.5-21b-a3b-pt')));
+    const inspection = await inspect(bare);
+    expect(inspection).toMatchObject({
+      kind: 'config',
+      name: 'config-only',
+      model: { family: 'ernie4_5_moe', parameters: 21_825_437_888, legalRankCounts: [1, 2, 4] },
+    });
+    if (inspection.kind !== 'config') throw new Error('not a config');
+    expect(inspection.deployments.map(({ ranks }) => ranks)).toEqual([1, 2, 4]);
+    const refused = new Map(inspection.model.refusedRankCounts.map(({ ranks, reason }) => [ranks, reason]));
+    expect([...refused.keys()]).toEqual([3, ...Array.from({ length: 16 }, (_, i) => 5 + i)]);
+    expect(refused.get(3)).toBe('20 query heads do not divide by 3');
+    expect(refused.get(5)).toBe('4 KV heads can neither be divided nor replicated evenly among 5');
+    expect(refused.get(20)).toBe('an MLP of width 12288 does not divide by 20');
   });
 
   it('refuses a folder that is neither', async () => {

@@ -1,14 +1,18 @@
-/** What a folder is, package or checkpoint, as a record that a command can print. Reads no weights. */
+/** What a folder is, package, checkpoint or a config alone, as a record that a command can print. Reads no weights. */
+import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
 import { expectedTensors } from '../models/expected-tensors.ts';
+import { readModelSpec } from '../models/families.ts';
 import type { Manifest, WeightFormat } from '../models/manifest.ts';
 import { parseManifest } from '../models/manifest-schema.ts';
-import { legalRankCounts } from '../models/shard.ts';
+import { legalRankCounts, rankCounts } from '../models/shard.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { readJson } from './checkpoint.ts';
+import { type Deployment, deploymentsOf } from './deployment.ts';
 import { ModelTensors } from './model-tensors.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
 import { kvBytesPerToken, rankWeightBytes } from './rank-bytes.ts';
+import { hasWeights } from './safetensors-folder.ts';
 
 export interface ModelFacts {
   readonly family: string;
@@ -18,6 +22,8 @@ export interface ModelFacts {
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly legalRankCounts: readonly number[];
+  /** Those between them, and why. */
+  readonly refusedRankCounts: readonly { readonly ranks: number; readonly reason: string }[];
 }
 
 /** What one rank would hold if the checkpoint were sliced for this many. */
@@ -37,6 +43,17 @@ export interface CheckpointInspection {
   readonly storedBytes: number;
   /** One for each legal rank count. */
   readonly estimates: readonly RankEstimate[];
+  /** The same in formats of other systems. */
+  readonly deployments: readonly Deployment[];
+}
+
+/** A config.json without weights. */
+export interface ConfigInspection {
+  readonly kind: 'config';
+  readonly name: string;
+  readonly model: ModelFacts;
+  /** One for each legal rank count. */
+  readonly deployments: readonly Deployment[];
 }
 
 export interface PackageInspection {
@@ -55,13 +72,15 @@ export interface PackageInspection {
   readonly provenance: Manifest['provenance'];
 }
 
-export type Inspection = CheckpointInspection | PackageInspection;
+export type Inspection = CheckpointInspection | ConfigInspection | PackageInspection;
 
 /** Errors: NOT_A_CHECKPOINT when the folder is neither; those of parseManifest, openCheckpoint and ModelTensors. */
 export async function inspect(folder: string): Promise<Inspection> {
   const manifest = await readJson(folder, 'manifest.json', 'NOT_A_PACKAGE');
   if (manifest !== undefined) return inspectPackage(parseManifest(manifest));
-  if ((await readJson(folder, 'config.json')) !== undefined) return inspectCheckpoint(folder);
+  const config = await readJson(folder, 'config.json');
+  if (config !== undefined)
+    return (await hasWeights(folder)) ? inspectCheckpoint(folder) : inspectConfig(folder, config);
   throw new TriremeError('NOT_A_CHECKPOINT', `${folder} has neither a manifest.json nor a config.json`, {
     remedy: 'Name a folder that slice wrote, or one with the files of a Hugging Face model',
   });
@@ -77,6 +96,17 @@ function factsOf(spec: ModelSpec): ModelFacts {
     vocabularySize: spec.vocabularySize,
     contextLength: spec.contextLength,
     legalRankCounts: legalRankCounts(spec),
+    refusedRankCounts: [...rankCounts(spec)].flatMap(([ranks, reason]) => (reason ? [{ ranks, reason }] : [])),
+  };
+}
+
+function inspectConfig(folder: string, config: unknown): ConfigInspection {
+  const spec = readModelSpec(config);
+  return {
+    kind: 'config',
+    name: path.basename(path.resolve(folder)),
+    model: factsOf(spec),
+    deployments: deploymentsOf(spec),
   };
 }
 
@@ -102,6 +132,7 @@ async function inspectCheckpoint(folder: string): Promise<CheckpointInspection> 
       },
       kvBytesPerToken: kvBytesPerToken(spec, ranks),
     })),
+    deployments: deploymentsOf(spec),
   };
 }
 

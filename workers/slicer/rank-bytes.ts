@@ -1,6 +1,6 @@
 /** How much memory a rank would need, computed from the spec alone; rank-plan.ts gives the same sizes, plus alignment. */
 import { unreachable } from '#platform/assert.ts';
-import { expectedTensors, type TensorShape } from '../models/expected-tensors.ts';
+import { expectedTensors, mixedWidth, type TensorShape } from '../models/expected-tensors.ts';
 import type { WeightFormat } from '../models/manifest.ts';
 import { kvHeadRange, type RankShard, shardOf } from '../models/shard.ts';
 import type { AttentionSpec, ModelSpec } from '../models/spec.ts';
@@ -16,8 +16,32 @@ interface Part {
   readonly share: number;
 }
 
+/** Tensors of a model that are alike for counting: one for all of them. */
+export interface TensorGroup extends Pick<TensorShape, 'shape' | 'cut' | 'role'> {
+  /** Of the layer's grouped attention, for what is cut by them. */
+  readonly kvHeads: number;
+  readonly count: number;
+}
+
+/** Tens of thousands of tensors are some dozens of groups. */
+export function tensorGroups(spec: ModelSpec): readonly TensorGroup[] {
+  const groups = new Map<string, TensorGroup>();
+  for (const { name, shape, cut, role } of expectedTensors(spec)) {
+    const kvHeads = cut === 'kv-rows' ? kvHeadsOf(spec, name) : 1;
+    const key = [role, cut, kvHeads, ...shape].join(' ');
+    groups.set(key, { shape, cut, role, kvHeads, count: (groups.get(key)?.count ?? 0) + 1 });
+  }
+  return [...groups.values()];
+}
+
+function kvHeadsOf({ layers }: ModelSpec, tensor: string): number {
+  const layer = /^model[.]layers[.](\d+)[.]/.exec(tensor)?.[1];
+  const attention = layers[Number(layer)]?.attention;
+  return attention?.kind === 'grouped' ? attention.kvHeads : 1;
+}
+
 /** What of a tensor a rank holds. */
-function partOf({ shape, cut }: TensorShape, layer: AttentionSpec | undefined, shard: RankShard): Part {
+function partOf({ shape, cut, kvHeads }: TensorGroup, shard: RankShard): Part {
   const rows = shape[0] ?? 1;
   const columns = shape.slice(1).reduce((product, size) => product * size, 1);
   const { ranks } = shard;
@@ -31,10 +55,8 @@ function partOf({ shape, cut }: TensorShape, layer: AttentionSpec | undefined, s
       return { ...whole, rows: rows / ranks };
     case 'columns':
       return { ...whole, columns: columns / ranks };
-    case 'kv-rows': {
-      const kvHeads = layer?.kind === 'grouped' ? layer.kvHeads : 1;
+    case 'kv-rows':
       return { ...whole, rows: (rows / kvHeads) * kvHeadRange(kvHeads, shard).count };
-    }
     case 'vocabulary':
       return { ...whole, rows: shard.vocabulary.padded };
     case 'first':
@@ -54,12 +76,10 @@ function partOf({ shape, cut }: TensorShape, layer: AttentionSpec | undefined, s
 export type BytesOf = (role: TensorShape['role'], rows: number, columns: number) => number;
 
 /** Sum over a rank's part of every tensor. */
-export function rankBytes(spec: ModelSpec, shard: RankShard, bytesOf: BytesOf): number {
-  const attentions = spec.layers.map(({ attention }) => attention);
-  return expectedTensors(spec).reduce((sum, tensor) => {
-    const layer = /^model[.]layers[.](\d+)[.]/.exec(tensor.name)?.[1];
-    const { rows, columns, share } = partOf(tensor, layer ? attentions[Number(layer)] : undefined, shard);
-    return sum + share * bytesOf(tensor.role, rows, columns);
+export function rankBytes(groups: readonly TensorGroup[], shard: RankShard, bytesOf: BytesOf): number {
+  return groups.reduce((sum, group) => {
+    const { rows, columns, share } = partOf(group, shard);
+    return sum + group.count * share * bytesOf(group.role, rows, columns);
   }, 0);
 }
 
@@ -73,41 +93,49 @@ function packageBytes(weights: WeightFormat): BytesOf {
 
 /** Bytes of weights.bin without the gaps that alignment makes (under 64 bytes a weight). Errors: ILLEGAL_RANK_COUNT. */
 export function rankWeightBytes(spec: ModelSpec, weights: WeightFormat, rank: number, ranks: number): number {
-  return rankBytes(spec, shardOf(spec, { rank, ranks }, splitFor(spec, weights, ranks)), packageBytes(weights));
+  return rankBytes(
+    tensorGroups(spec),
+    shardOf(spec, { rank, ranks }, splitFor(spec, weights, ranks)),
+    packageBytes(weights),
+  );
 }
 
-/**
- * Formats that models are deployed in on GPUs, bytes an element: bfloat16; FP8 in blocks of 128 x 128 with a float32 scale; four
- * bits in groups of 128 with a float16 scale. Embeddings, output projection, routers and norms keep 16 bits.
- */
-export const deploymentFormats = { bf16: 2, fp8: 1 + 4 / 128 ** 2, int4: 0.5 + 2 / 128 } as const;
+export interface CacheElements {
+  /** Of keys and values, or of the latent they come from; the same for every token. */
+  readonly attention: number;
+  /** Of the keys of indexers, which every rank has all of. */
+  readonly index: number;
+  /** Not of a token but of a whole sequence: states of delta nets, and the inputs that their convolutions still see. */
+  readonly sequence: number;
+}
 
-export function deploymentBytes(spec: ModelSpec, format: keyof typeof deploymentFormats, ranks: number): number {
+/** Numbers that one token, or one sequence, adds to the cache of a rank. Errors: ILLEGAL_RANK_COUNT. */
+export function cacheElements(spec: ModelSpec, ranks: number): CacheElements {
   const shard = shardOf(spec, { rank: 0, ranks }, splitFor(spec, 'native', ranks));
-  const linear = deploymentFormats[format];
-  return rankBytes(spec, shard, (role, rows, columns) => {
-    return rows * columns * (role === 'matrix' || role === 'kept' ? linear : 2);
-  });
+  const layers = spec.layers.map(({ attention }) => layerElements(attention, spec, shard));
+  const sum = (kind: keyof CacheElements): number => layers.reduce((total, layer) => total + layer[kind], 0);
+  return { attention: sum('attention'), index: sum('index'), sequence: sum('sequence') };
 }
 
-/** Numbers that one token adds to the cache of a rank. Errors: ILLEGAL_RANK_COUNT. */
-export function cacheElementsPerToken(spec: ModelSpec, ranks: number): number {
-  const shard = shardOf(spec, { rank: 0, ranks }, splitFor(spec, 'native', ranks));
-  return spec.layers.reduce((sum, { attention }) => sum + layerElements(attention, spec, shard), 0);
-}
-
-function layerElements(attention: AttentionSpec, spec: ModelSpec, shard: RankShard): number {
+function layerElements(attention: AttentionSpec, spec: ModelSpec, shard: RankShard): CacheElements {
+  const none = { attention: 0, index: 0, sequence: 0 };
   switch (attention.kind) {
     case 'grouped':
-      return 2 * kvHeadRange(attention.kvHeads, shard).count * attention.headDim;
-    case 'latent':
-      return attention.latent + spec.rotary.dims + (attention.indexer?.kind === 'own' ? attention.indexer.dim : 0);
-    case 'delta':
-      return 0;
+      return { ...none, attention: 2 * kvHeadRange(attention.kvHeads, shard).count * attention.headDim };
+    case 'latent': {
+      const index = attention.indexer?.kind === 'own' ? attention.indexer.dim : 0;
+      return { ...none, attention: attention.latent + spec.rotary.dims, index };
+    }
+    case 'delta': {
+      const { valueHeads, keyDim, valueDim, kernel } = attention;
+      const state = valueHeads * keyDim * valueDim;
+      return { ...none, sequence: (state + (kernel - 1) * mixedWidth(attention)) / shard.ranks };
+    }
   }
 }
 
 /** Bytes that one token takes in the float32 cache of a rank. Errors: ILLEGAL_RANK_COUNT. */
 export function kvBytesPerToken(spec: ModelSpec, ranks: number): number {
-  return cacheElementsPerToken(spec, ranks) * floatBytes;
+  const { attention, index } = cacheElements(spec, ranks);
+  return (attention + index) * floatBytes;
 }

@@ -1,5 +1,5 @@
 /** A Hugging Face folder: config.json, safetensors files, and the files of the tokenizer. */
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
 import { openPlainFile } from '#platform/plain-file.ts';
@@ -81,6 +81,12 @@ export class SafetensorsFolder implements Checkpoint {
   source(): Promise<Source> {
     return describeSource(this.folder);
   }
+}
+
+/** True when there is a file where weights are looked for. */
+export async function hasWeights(folder: string): Promise<boolean> {
+  const names = new Set(await readdir(folder));
+  return names.has(singleFile) || names.has(indexFile);
 }
 
 interface OpenedTensors {
