@@ -1,6 +1,7 @@
 /**
  * Verifies every golden of a folder at every legal rank count up to four, and prints a table:
- *   node test/goldens/verify-goldens.ts [--goldens DIR] [--only NAME,NAME] [--ranks N,N] [--transport threads|tcp] [--json]
+ *   node test/goldens/verify-goldens.ts [--goldens DIR] [--only NAME,NAME] [--ranks N,N] [--transport threads|tcp]
+ *     [--weights native|fp32|int8|int4] [--activations int8|fp32] [--json]
  * A golden with a recipe is built; one beside a folder of its name is a checkpoint with files. Exit status 1 when one departs.
  */
 import { existsSync } from 'node:fs';
@@ -9,6 +10,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { TriremeError } from '../../services/platform/errors.ts';
+import type { Activations, WeightFormat } from '../../workers/models/manifest.ts';
 import { inspect } from '../../workers/slicer/inspect.ts';
 import { type VerifyReport, verify } from '../../workers/verify/verify.ts';
 import { buildCheckpoint, readGolden } from './build-checkpoint.ts';
@@ -63,8 +65,8 @@ async function verifyGolden(folder: string, name: string, options: Options, scra
     const legal = inspection.model.legalRankCounts.filter((ranks) => ranks <= mostRanks);
     for (const ranks of options.ranks.length > 0 ? options.ranks.filter((count) => legal.includes(count)) : legal) {
       const golden = path.join(folder, `${name}.json`);
-      const { transport } = options;
-      rows.push(rowOf(name, ranks, await verify({ model, golden, ranks, transport, weights: 'fp32' })));
+      const { transport, weights, activations } = options;
+      rows.push(rowOf(name, ranks, await verify({ model, golden, ranks, transport, weights, activations })));
     }
   } catch (cause) {
     rows.push({ golden: name, ranks: 0, passed: false, error: Number.NaN, why: TriremeError.from(cause).toLine() });
@@ -75,6 +77,8 @@ async function verifyGolden(folder: string, name: string, options: Options, scra
 interface Options {
   readonly ranks: readonly number[];
   readonly transport: 'threads' | 'tcp';
+  readonly weights: WeightFormat;
+  readonly activations: Activations;
 }
 
 async function main(): Promise<void> {
@@ -84,11 +88,18 @@ async function main(): Promise<void> {
       only: { type: 'string', default: '' },
       ranks: { type: 'string', default: '' },
       transport: { type: 'string', default: 'threads' },
+      weights: { type: 'string', default: 'fp32' },
+      activations: { type: 'string', default: 'int8' },
       json: { type: 'boolean', default: false },
     },
   });
   const listed = (text: string): string[] => text.split(',').filter((item) => item !== '');
-  const options = { ranks: listed(values.ranks).map(Number), transport: values.transport as Options['transport'] };
+  const options: Options = {
+    ranks: listed(values.ranks).map(Number),
+    transport: values.transport as Options['transport'],
+    weights: values.weights as WeightFormat,
+    activations: values.activations as Activations,
+  };
   const scratch = await mkdtemp(path.join(tmpdir(), 'trireme-goldens-'));
   const rows: Row[] = [];
   try {

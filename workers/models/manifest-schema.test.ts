@@ -13,6 +13,7 @@ function example(): Manifest {
     tool: { name: 'trireme', version: '0.1.0' },
     spec: readModelSpec(JSON.parse(readFileSync(file, 'utf8')).config),
     weights: 'int4',
+    activations: 'int8',
     experts: 'sliced',
     provenance: { source: 'ORG/tiny', revision: null, licence: 'mit', quantisation: 'int4', inputs: [] },
     files: [digest],

@@ -137,6 +137,7 @@ const manifest = z.strictObject({
   tool: z.strictObject({ name: z.literal('trireme'), version: z.string() }),
   spec,
   weights: z.enum(['native', 'fp32', 'int8', 'int4']),
+  activations: z.enum(['int8', 'fp32']),
   experts: z.enum(['sliced', 'spread']),
   provenance: z.strictObject({
     source: z.string(),

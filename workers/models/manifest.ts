@@ -10,9 +10,15 @@
 import type { ExpertSplit, Range } from './shard.ts';
 import type { ModelSpec } from './spec.ts';
 
-export const manifestFormat = 2;
+export const manifestFormat = 3;
 
 export type WeightFormat = 'native' | 'fp32' | 'int8' | 'int4';
+
+/**
+ * How rows enter products with large matrices. Matrices in blocks are multiplied with rows rounded to int8, block by block, which is
+ * fast; in float32 on demand, to tell what the blocks alone change.
+ */
+export type Activations = 'int8' | 'fp32';
 
 export interface Manifest {
   readonly format: typeof manifestFormat;
@@ -20,6 +26,8 @@ export interface Manifest {
   readonly tool: { readonly name: 'trireme'; readonly version: string };
   readonly spec: ModelSpec;
   readonly weights: WeightFormat;
+  /** fp32 when no matrix is in blocks. */
+  readonly activations: Activations;
   readonly experts: ExpertSplit;
   readonly provenance: Provenance;
   /** Everything in the package but the manifest itself, by relative path. */

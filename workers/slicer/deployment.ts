@@ -5,6 +5,7 @@
 import { explainSplit, legalRankCounts, type SplitChoice, shardOf } from '../models/shard.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { cacheElements, rankBytes, type TensorGroup, tensorGroups } from './rank-bytes.ts';
+import { floatModel } from './stored-model.ts';
 
 interface DeploymentFormat {
   /** Of a matrix of a linear layer, with its share of the scales; everything else keeps 16 bits. */
@@ -51,7 +52,7 @@ function deploymentBytes(
 ): number {
   const { bytesPerElement, block } = deploymentFormats[format];
   const split = explainSplit(spec, ranks, block)?.split ?? 'sliced';
-  return rankBytes(groups, shardOf(spec, { rank: 0, ranks }, split), (role, rows, columns) => {
+  return rankBytes(groups, shardOf(spec, { rank: 0, ranks }, split), ({ role }, rows, columns) => {
     return rows * columns * (role === 'matrix' || role === 'kept' ? bytesPerElement : sixteenBits);
   });
 }
@@ -64,7 +65,7 @@ function experts(spec: ModelSpec, ranks: number): Pick<Deployment, 'experts'> {
 
 /** One for every legal rank count. */
 export function deploymentsOf(spec: ModelSpec): readonly Deployment[] {
-  const groups = tensorGroups(spec);
+  const groups = tensorGroups(floatModel(spec));
   return legalRankCounts(spec).map((ranks) => {
     const cache = cacheElements(spec, ranks);
     return {

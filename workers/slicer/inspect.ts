@@ -30,7 +30,7 @@ export interface ModelFacts {
 export interface RankEstimate {
   readonly ranks: number;
   /** Weights of the largest rank. */
-  readonly weightBytes: Readonly<Record<Exclude<WeightFormat, 'native'>, number>>;
+  readonly weightBytes: Readonly<Record<WeightFormat, number>>;
   readonly kvBytesPerToken: number;
 }
 
@@ -38,7 +38,7 @@ export interface CheckpointInspection {
   readonly kind: 'checkpoint';
   readonly name: string;
   readonly model: ModelFacts;
-  /** Element types of the tensors, as safetensors names them. */
+  /** Formats of the tensors: element types as safetensors names them, and those of quantised tensors. */
   readonly storedTypes: readonly string[];
   readonly storedBytes: number;
   /** One for each legal rank count. */
@@ -126,9 +126,10 @@ async function inspectCheckpoint(folder: string): Promise<CheckpointInspection> 
       ranks,
       // Rank 0 holds the biases of sums besides its share.
       weightBytes: {
-        fp32: rankWeightBytes(spec, 'fp32', 0, ranks),
-        int8: rankWeightBytes(spec, 'int8', 0, ranks),
-        int4: rankWeightBytes(spec, 'int4', 0, ranks),
+        native: rankWeightBytes(tensors, 'native', { rank: 0, ranks }),
+        fp32: rankWeightBytes(tensors, 'fp32', { rank: 0, ranks }),
+        int8: rankWeightBytes(tensors, 'int8', { rank: 0, ranks }),
+        int4: rankWeightBytes(tensors, 'int4', { rank: 0, ranks }),
       },
       kvBytesPerToken: kvBytesPerToken(spec, ranks),
     })),

@@ -7,10 +7,14 @@ import { TriremeError } from '#platform/errors.ts';
 import { expectedTensors, type TensorShape } from '../models/expected-tensors.ts';
 import type { Strided, TensorPlace } from '../models/places.ts';
 import type { Range } from '../models/shard.ts';
+import type { ModelSpec } from '../models/spec.ts';
 import { tensorNames } from '../models/tensor-names.ts';
 import { type Checkpoint, missingTensor } from './checkpoint.ts';
+import { placedIntegers, rangesOf } from './placed-rows.ts';
+import type { StoredIntegers } from './stored/integers.ts';
 import { asMatrix, type ReadableTensor } from './stored/readable-tensor.ts';
 import { ReadableTensors } from './stored/readable-tensors.ts';
+import type { StoredModel } from './stored-model.ts';
 import { floatTypes } from './widen.ts';
 
 interface FoundTensor {
@@ -18,10 +22,12 @@ interface FoundTensor {
   readonly place: TensorPlace;
 }
 
-export class ModelTensors {
+export class ModelTensors implements StoredModel {
+  readonly spec: ModelSpec;
   readonly #found: ReadonlyMap<string, FoundTensor>;
 
-  private constructor(found: ReadonlyMap<string, FoundTensor>) {
+  private constructor(spec: ModelSpec, found: ReadonlyMap<string, FoundTensor>) {
+    this.spec = spec;
     this.#found = found;
   }
 
@@ -35,12 +41,17 @@ export class ModelTensors {
     const found = new Map<string, FoundTensor>();
     for (const tensor of expectedTensors(spec)) found.set(tensor.name, findTensor(tensor, readable, checkpoint));
     refuseUnread(checkpoint, new Set([...found.values()].flatMap((tensor) => tensor.readable.stored)));
-    return new ModelTensors(found);
+    return new ModelTensors(spec, found);
   }
 
   /** Formats in which the model's tensors are stored, sorted. */
   get formats(): readonly string[] {
     return [...new Set([...this.#found.values()].map(({ readable }) => readable.format))].sort();
+  }
+
+  integers(name: string): StoredIntegers | undefined {
+    const { readable, place } = this.#get(name);
+    return readable.integers && placedIntegers(readable.integers, place);
   }
 
   /** Bytes to read for one row. */
@@ -70,20 +81,6 @@ export class ModelTensors {
     assert(tensor, `tensor ${name} is expected before it is read`);
     return tensor;
   }
-}
-
-/** Of the rows that make up a tensor those from rows.first on, as they lie in the stored tensor. */
-function rangesOf(places: readonly Strided[] | undefined, rows: Range): readonly Strided[] {
-  if (!places) return [{ ...rows, step: 1 }];
-  const parts: Strided[] = [];
-  let start = 0;
-  for (const { first, count, step } of places) {
-    const from = Math.max(rows.first, start);
-    const to = Math.min(rows.first + rows.count, start + count);
-    if (from < to) parts.push({ first: first + (from - start) * step, count: to - from, step });
-    start += count;
-  }
-  return parts;
 }
 
 /** Rows between those that are wanted are read as well: they lie close together. */

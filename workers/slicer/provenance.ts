@@ -1,14 +1,6 @@
 /** Where a checkpoint comes from, as far as its folder tells. */
 import path from 'node:path';
 import { readPlainFile } from '#platform/plain-file.ts';
-import type { Provenance, WeightFormat } from '../models/manifest.ts';
-
-const quantisations: Readonly<Record<WeightFormat, string>> = {
-  native: 'none: weights as the checkpoint has them, widened to float32',
-  fp32: 'none: float32',
-  int8: 'int8 symmetric, block 32, round to nearest; router, norms and embeddings float',
-  int4: 'int4 symmetric, block 32, round to nearest; router, norms and embeddings float',
-};
 
 export interface Source {
   /** What to call the model. */
@@ -34,8 +26,4 @@ async function readLicence(folder: string): Promise<string | null> {
   const text = new TextDecoder().decode(readme);
   const frontMatter = /^---\r?\n([\s\S]*?)\r?\n---/.exec(text)?.[1] ?? '';
   return /^license:\s*(\S+)\s*$/m.exec(frontMatter)?.[1] ?? null;
-}
-
-export function describeQuantisation(weights: WeightFormat): Provenance['quantisation'] {
-  return quantisations[weights];
 }

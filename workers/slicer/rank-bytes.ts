@@ -1,11 +1,14 @@
-/** How much memory a rank would need, computed from the spec alone; rank-plan.ts gives the same sizes, plus alignment. */
+/** How much memory a rank would need, computed without a plan; rank-plan.ts gives the same sizes, plus alignment. */
 import { unreachable } from '#platform/assert.ts';
 import { expectedTensors, mixedWidth, type TensorShape } from '../models/expected-tensors.ts';
 import type { WeightFormat } from '../models/manifest.ts';
-import { kvHeadRange, type RankShard, shardOf } from '../models/shard.ts';
+import { kvHeadRange, type Place, type RankShard, shardOf } from '../models/shard.ts';
 import type { AttentionSpec, ModelSpec } from '../models/spec.ts';
+import { type KeptBlocks, keptColumns } from './kept-integers.ts';
 import { blocksPerRow, bytesPerBlock } from './quantise.ts';
 import { matrixFormats, splitFor } from './rank-plan.ts';
+import type { StoredIntegers } from './stored/integers.ts';
+import { floatModel, type StoredModel } from './stored-model.ts';
 
 const floatBytes = Float32Array.BYTES_PER_ELEMENT;
 
@@ -20,16 +23,20 @@ interface Part {
 export interface TensorGroup extends Pick<TensorShape, 'shape' | 'cut' | 'role'> {
   /** Of the layer's grouped attention, for what is cut by them. */
   readonly kvHeads: number;
+  readonly integers: StoredIntegers | undefined;
   readonly count: number;
 }
 
 /** Tens of thousands of tensors are some dozens of groups. */
-export function tensorGroups(spec: ModelSpec): readonly TensorGroup[] {
+export function tensorGroups(model: StoredModel): readonly TensorGroup[] {
+  const { spec } = model;
   const groups = new Map<string, TensorGroup>();
   for (const { name, shape, cut, role } of expectedTensors(spec)) {
     const kvHeads = cut === 'kv-rows' ? kvHeadsOf(spec, name) : 1;
-    const key = [role, cut, kvHeads, ...shape].join(' ');
-    groups.set(key, { shape, cut, role, kvHeads, count: (groups.get(key)?.count ?? 0) + 1 });
+    const integers = model.integers(name);
+    const kind = integers && [integers.groupSize, integers.hasZeros, integers.actOrder];
+    const key = JSON.stringify([role, cut, kvHeads, shape, kind]);
+    groups.set(key, { shape, cut, role, kvHeads, integers, count: (groups.get(key)?.count ?? 0) + 1 });
   }
   return [...groups.values()];
 }
@@ -72,32 +79,40 @@ function partOf({ shape, cut, kvHeads }: TensorGroup, shard: RankShard): Part {
   }
 }
 
-/** Bytes of a matrix [rows, columns] of this role. */
-export type BytesOf = (role: TensorShape['role'], rows: number, columns: number) => number;
+/** Bytes of a part [rows, columns] of a tensor of the group. */
+export type BytesOf = (group: TensorGroup, rows: number, columns: number) => number;
 
 /** Sum over a rank's part of every tensor. */
 export function rankBytes(groups: readonly TensorGroup[], shard: RankShard, bytesOf: BytesOf): number {
   return groups.reduce((sum, group) => {
     const { rows, columns, share } = partOf(group, shard);
-    return sum + group.count * share * bytesOf(group.role, rows, columns);
+    return sum + group.count * share * bytesOf(group, rows, columns);
   }, 0);
 }
 
-function packageBytes(weights: WeightFormat): BytesOf {
-  const format = matrixFormats[weights];
-  return (role, rows, columns) => {
-    if (format === 'float' || (role !== 'matrix' && role !== 'head')) return rows * columns * floatBytes;
-    return rows * blocksPerRow(columns) * (bytesPerBlock(format) + floatBytes);
+function packageBytes(weights: WeightFormat, { rank }: RankShard): BytesOf {
+  const { keepsIntegers, others } = matrixFormats[weights];
+  return ({ role, shape, integers }, rows, columns) => {
+    if (role !== 'matrix' && role !== 'head') return rows * columns * floatBytes;
+    const first = columns === shape[1] ? 0 : rank * columns;
+    const kept = keepsIntegers && integers ? keptColumns(integers, { first, count: columns }) : undefined;
+    if (kept) return keptBytes(kept, rows, columns);
+    if (others === 'float') return rows * columns * floatBytes;
+    return rows * blocksPerRow(columns) * (bytesPerBlock(others) + floatBytes);
   };
 }
 
+function keptBytes({ blockSize, hasZeros, reordered }: KeptBlocks, rows: number, columns: number): number {
+  const blocks = Math.ceil(columns / blockSize);
+  const zeros = hasZeros ? Math.ceil(blocks / 2) : 0;
+  const order = reordered ? columns * BigInt64Array.BYTES_PER_ELEMENT : 0;
+  return rows * (blocks * (blockSize / 2 + floatBytes) + zeros) + order;
+}
+
 /** Bytes of weights.bin without the gaps that alignment makes (under 64 bytes a weight). Errors: ILLEGAL_RANK_COUNT. */
-export function rankWeightBytes(spec: ModelSpec, weights: WeightFormat, rank: number, ranks: number): number {
-  return rankBytes(
-    tensorGroups(spec),
-    shardOf(spec, { rank, ranks }, splitFor(spec, weights, ranks)),
-    packageBytes(weights),
-  );
+export function rankWeightBytes(model: StoredModel, weights: WeightFormat, place: Place): number {
+  const shard = shardOf(model.spec, place, splitFor(model, weights, place.ranks));
+  return rankBytes(tensorGroups(model), shard, packageBytes(weights, shard));
 }
 
 export interface CacheElements {
@@ -111,7 +126,7 @@ export interface CacheElements {
 
 /** Numbers that one token, or one sequence, adds to the cache of a rank. Errors: ILLEGAL_RANK_COUNT. */
 export function cacheElements(spec: ModelSpec, ranks: number): CacheElements {
-  const shard = shardOf(spec, { rank: 0, ranks }, splitFor(spec, 'native', ranks));
+  const shard = shardOf(spec, { rank: 0, ranks }, splitFor(floatModel(spec), 'native', ranks));
   const layers = spec.layers.map(({ attention }) => layerElements(attention, spec, shard));
   const sum = (kind: keyof CacheElements): number => layers.reduce((total, layer) => total + layer[kind], 0);
   return { attention: sum('attention'), index: sum('index'), sequence: sum('sequence') };

@@ -1,6 +1,7 @@
 /** Everything that one rank's folder will hold, decided before a weight is read. */
 import { unreachable } from '#platform/assert.ts';
 import {
+  type Activations,
   type AdaptedMatrix,
   type PieceLocation,
   type ShardManifest,
@@ -12,8 +13,9 @@ import {
 import type { OnnxGraph } from '../models/onnx-graph.ts';
 import { type Piece, pieceName, piecesOf } from '../models/pieces.ts';
 import { chooseSplit, type ExpertSplit, evenRange, type Place, shardOf } from '../models/shard.ts';
-import type { AttentionSpec, ModelSpec } from '../models/spec.ts';
+import type { AttentionSpec } from '../models/spec.ts';
 import { tensorNames } from '../models/tensor-names.ts';
+import { groupAlignment, keptBlocks } from './kept-integers.ts';
 import { vector } from './matrix.ts';
 import { AdapterInputs } from './pieces/adapter-inputs.ts';
 import { attentionOutPiece } from './pieces/attention-out.ts';
@@ -23,7 +25,9 @@ import { latentInPiece } from './pieces/latent.ts';
 import { expertPiece, mlpPiece, routerPiece } from './pieces/mlp.ts';
 import type { PiecePlan } from './pieces/piece-plan.ts';
 import { embedPiece, finalNormPiece, headPiece } from './pieces/vocabulary.ts';
-import { blockSize } from './quantise.ts';
+import { type Bits, blockSize } from './quantise.ts';
+import type { StoredIntegers } from './stored/integers.ts';
+import type { StoredModel } from './stored-model.ts';
 import { type PlannedWeight, WeightLayout } from './weight-layout.ts';
 
 export interface RankPlan {
@@ -33,27 +37,62 @@ export interface RankPlan {
   readonly weights: readonly PlannedWeight[];
 }
 
-/**
- * How a format stores the large matrices. A float checkpoint has no faster form than float32 on CPU, and widening is
- * exact, so `native` and `fp32` are the same bytes for it.
- */
-export const matrixFormats: Readonly<Record<WeightFormat, PiecePlan['format']>> = {
-  native: 'float',
-  fp32: 'float',
-  int8: 8,
-  int4: 4,
+/** How the large matrices of a package are stored. */
+export interface MatrixFormat {
+  /** Integers of the checkpoint stay as they are, where a rank can hold its part of them. */
+  readonly keepsIntegers: boolean;
+  /** All others. */
+  readonly others: 'float' | Bits;
+}
+
+/** Floats have no faster form than float32 on CPU, and widening is exact: of a float checkpoint `native` and `fp32` are the same bytes. */
+export const matrixFormats: Readonly<Record<WeightFormat, MatrixFormat>> = {
+  native: { keepsIntegers: true, others: 'float' },
+  fp32: { keepsIntegers: false, others: 'float' },
+  int8: { keepsIntegers: false, others: 8 },
+  int4: { keepsIntegers: true, others: 4 },
 };
 
 /** Quantised experts are sliced at the borders of blocks, or not at all. */
-export function splitFor(spec: ModelSpec, weights: WeightFormat, ranks: number): ExpertSplit {
-  return chooseSplit(spec, ranks, matrixFormats[weights] === 'float' ? 1 : blockSize);
+export function splitFor(model: StoredModel, weights: WeightFormat, ranks: number): ExpertSplit {
+  const { keepsIntegers, others } = matrixFormats[weights];
+  const integers = keepsIntegers ? downIntegers(model) : [];
+  return chooseSplit(model.spec, ranks, Math.max(others === 'float' ? 1 : blockSize, ...integers.map(groupAlignment)));
+}
+
+/** Of the matrices that are cut in columns when experts are sliced; those alike count once. */
+function downIntegers(model: StoredModel): readonly StoredIntegers[] {
+  const kinds = new Map<string, StoredIntegers>();
+  for (const [layer, { mlp }] of model.spec.layers.entries()) {
+    if (mlp.kind !== 'experts') continue;
+    for (let expert = 0; expert < mlp.experts; expert++) {
+      const integers = model.integers(tensorNames.layer(layer).expert(expert).down);
+      if (integers) kinds.set(`${integers.groupSize} ${integers.actOrder}`, integers);
+    }
+  }
+  return [...kinds.values()];
+}
+
+export interface PlanOptions extends Place {
+  readonly weights: WeightFormat;
+  readonly activations: Activations;
 }
 
 /** Errors: ILLEGAL_RANK_COUNT. */
-export function planRank(spec: ModelSpec, weights: WeightFormat, place: Place): RankPlan {
+export function planRank(model: StoredModel, { weights, activations, ...place }: PlanOptions): RankPlan {
+  const { spec } = model;
+  const { keepsIntegers, others } = matrixFormats[weights];
   const layout = new WeightLayout();
-  const shard = shardOf(spec, place, splitFor(spec, weights, place.ranks));
-  const plan: PiecePlan = { spec, shard, format: matrixFormats[weights], layout, adapters: undefined };
+  const shard = shardOf(spec, place, splitFor(model, weights, place.ranks));
+  const plan: PiecePlan = {
+    spec,
+    shard,
+    format: others,
+    keep: (matrix) => (keepsIntegers ? keptBlocks(model, matrix) : undefined),
+    activations,
+    layout,
+    adapters: undefined,
+  };
   const graphs = new GraphList();
   const adapted: Record<string, readonly AdaptedMatrix[]> = {};
   for (const piece of piecesOf(spec, shard)) {

@@ -5,6 +5,7 @@ import { changeTensors, digestsOf, goldenCheckpoint, splitInTwo } from '../../te
 import { parseManifest } from '../models/manifest-schema.ts';
 import { rankWeightBytes } from './rank-bytes.ts';
 import { type SliceOptions, slice } from './slice.ts';
+import { floatModel } from './stored-model.ts';
 
 let folder: Awaited<ReturnType<typeof goldenCheckpoint>>;
 let model: string;
@@ -70,7 +71,7 @@ describe('a package', () => {
     for (const weights of ['fp32', 'int8', 'int4'] as const) {
       const manifest = await run({ weights });
       for (const { rank, weightBytes, pieces } of manifest.shards) {
-        const computed = rankWeightBytes(manifest.spec, weights, rank, 2);
+        const computed = rankWeightBytes(floatModel(manifest.spec), weights, { rank, ranks: 2 });
         expect(weightBytes).toBeGreaterThanOrEqual(computed);
         expect(weightBytes).toBeLessThan(computed + 64 * 10 * Object.keys(pieces).length);
       }

@@ -3,6 +3,7 @@
  * writer will stream them. A weight that comes up again has the range that it has already.
  */
 import type { ExternalRange } from '../models/onnx-graph.ts';
+import type { KeptBlocks } from './kept-integers.ts';
 import type { Matrix } from './matrix.ts';
 import { type Bits, blocksPerRow, bytesPerBlock } from './quantise.ts';
 
@@ -25,7 +26,23 @@ export type PlannedWeight =
       readonly matrix: Matrix;
       readonly values: ExternalRange;
       readonly scales: ExternalRange;
+    }
+  | {
+      readonly kind: 'integers';
+      readonly matrix: Matrix;
+      readonly kept: KeptBlocks;
+      readonly values: ExternalRange;
+      readonly scales: ExternalRange;
+      readonly zeros: ExternalRange | undefined;
+    }
+  | {
+      /** Which column of a tensor comes where, as int64. */
+      readonly kind: 'order';
+      readonly tensor: string;
+      readonly values: ExternalRange;
     };
+
+export type WeightOf<Kind extends PlannedWeight['kind']> = PlannedWeight & { readonly kind: Kind };
 
 function align(offset: number): number {
   return Math.ceil(offset / weightAlignment) * weightAlignment;
@@ -57,6 +74,25 @@ export class WeightLayout {
       const scales = this.#take(count * Float32Array.BYTES_PER_ELEMENT);
       return { kind: 'blocks', bits, matrix, values, scales } as const;
     });
+  }
+
+  /** A matrix in the blocks and integers that it has in the checkpoint. */
+  integers(matrix: Matrix, kept: KeptBlocks): Pick<WeightOf<'integers'>, 'values' | 'scales' | 'zeros'> {
+    return this.#once({ matrix, kept }, () => {
+      const blocks = Math.ceil(matrix.columns / kept.blockSize);
+      const values = this.#take((matrix.rows * blocks * kept.blockSize) / 2);
+      const scales = this.#take(matrix.rows * blocks * Float32Array.BYTES_PER_ELEMENT);
+      const zeros = kept.hasZeros ? this.#take(matrix.rows * Math.ceil(blocks / 2)) : undefined;
+      return { kind: 'integers', matrix, kept, values, scales, zeros } as const;
+    });
+  }
+
+  /** The order of a tensor's columns. */
+  order(tensor: string, columns: number): ExternalRange {
+    return this.#once({ tensor }, () => {
+      const values = this.#take(columns * BigInt64Array.BYTES_PER_ELEMENT);
+      return { kind: 'order', tensor, values } as const;
+    }).values;
   }
 
   #once<Weight extends PlannedWeight>(what: object, create: () => Weight): Weight {

@@ -7,7 +7,7 @@ import { readPlainFile } from '#platform/plain-file.ts';
 import { decodeUtf8 } from '#platform/strict-json.ts';
 import type { ServingSettings } from '#proto/records.ts';
 import { blockPositions } from '../engine/block-pool.ts';
-import type { WeightFormat } from '../models/manifest.ts';
+import type { Activations, WeightFormat } from '../models/manifest.ts';
 import { slice } from '../slicer/slice.ts';
 import type { ScenarioReport } from './comparison.ts';
 import { type Golden, parseGolden } from './golden.ts';
@@ -29,6 +29,8 @@ export interface VerifyOptions {
   /** tcp: every rank in a process of its own. */
   readonly transport: Transport;
   readonly weights: WeightFormat;
+  /** How rows enter products with matrices in blocks; int8, as packages are served, when it is not given. */
+  readonly activations?: Activations;
   readonly signal?: AbortSignal;
 }
 
@@ -37,15 +39,16 @@ export interface VerifyReport {
   readonly ranks: number;
   readonly transport: Transport;
   readonly weights: WeightFormat;
-  /** Of logit errors; null for quantised weights, whose errors are told but have no limit. */
+  readonly activations: Activations;
+  /** Of logit errors; null for numbers that are rounded again, whose errors are told but have no limit. */
   readonly tolerance: number | null;
   readonly passed: boolean;
   readonly scenarios: readonly ScenarioReport[];
 }
 
 /**
- * Float weights pass when every scenario is within the tolerance and chooses the golden's tokens. Quantised weights compute
- * another model, so they pass when the scenarios agree with each other to the bit of their largest error: a token's
+ * Weights that are what the checkpoint means, multiplied in float32, pass when every scenario is within the tolerance and chooses the
+ * golden's tokens. Weights or rows that are rounded compute another model, so they pass when the scenarios agree with each other to the bit of their largest error: a token's
  * logits must not depend on how it got there. Errors: those of slice(), INVALID_ARGUMENT for a file that is no golden, those
  * of the ranks; the signal's reason.
  */
@@ -61,21 +64,23 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
 
 async function verifyIn(folder: string, golden: Golden, options: VerifyOptions): Promise<VerifyReport> {
   const { model, ranks, transport, weights, signal } = options;
+  const wanted = options.activations ?? 'int8';
   const packagePath = path.join(folder, 'package');
   const abort = signal ? { signal } : {};
-  await slice({ model, out: packagePath, ranks, weights, ...abort });
-  const isFloat = weights === 'fp32' || weights === 'native';
+  const { activations } = await slice({ model, out: packagePath, ranks, weights, activations: wanted, ...abort });
+  const isExact = (weights === 'fp32' || weights === 'native') && activations === 'fp32';
   const data: VerifyJob = { golden, tolerance: floatTolerance };
   const job = { module: new URL('./verify-leader.ts', import.meta.url).href, data };
   const serving = servingFor(golden);
   const result = await runJob({ packagePath, ranks, transport, serving, job, ...abort });
-  const scenarios = isFloat ? (result as ScenarioReport[]) : judgeQuantised(result as ScenarioReport[]);
+  const scenarios = isExact ? (result as ScenarioReport[]) : judgeQuantised(result as ScenarioReport[]);
   return {
     golden: golden.name,
     ranks,
     transport,
     weights,
-    tolerance: isFloat ? floatTolerance : null,
+    activations,
+    tolerance: isExact ? floatTolerance : null,
     passed: scenarios.every(({ passed }) => passed),
     scenarios,
   };

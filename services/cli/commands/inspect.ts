@@ -98,10 +98,12 @@ function gibibytes(bytes: number): string {
 function printCheckpoint({ storedTypes, storedBytes, estimates }: CheckpointInspection, terminal: Terminal): void {
   terminal.line(`stored       ${mebibytes(storedBytes)} of ${storedTypes.join(', ')}\n`);
   terminal.table(
-    ['ranks', 'MiB a rank: fp32', 'int8', 'int4', 'KV bytes a token and rank'],
+    ['ranks', 'MiB a rank: native', 'fp32', 'int8', 'int4', 'KV bytes a token and rank'],
     estimates.map(({ ranks, weightBytes, kvBytesPerToken }) => [
       String(ranks),
-      ...[weightBytes.fp32, weightBytes.int8, weightBytes.int4].map((bytes) => (bytes / 2 ** 20).toFixed(1)),
+      ...[weightBytes.native, weightBytes.fp32, weightBytes.int8, weightBytes.int4].map((bytes) =>
+        (bytes / 2 ** 20).toFixed(1),
+      ),
       String(kvBytesPerToken),
     ]),
   );

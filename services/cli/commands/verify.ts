@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import type { WeightFormat } from '../../../workers/models/manifest.ts';
+import type { Activations, WeightFormat } from '../../../workers/models/manifest.ts';
 import type { ScenarioReport } from '../../../workers/verify/comparison.ts';
 import { type Transport, type VerifyReport, verify } from '../../../workers/verify/verify.ts';
 import { wholeNumber } from '../arguments.ts';
@@ -14,6 +14,7 @@ interface VerifyFlags {
   readonly ranks: number;
   readonly transport: Transport;
   readonly weights: WeightFormat;
+  readonly activations: Activations;
   readonly json?: boolean;
 }
 
@@ -26,6 +27,11 @@ export function addVerify(program: Command, terminal: Terminal): void {
     .option('--ranks <count>', 'slices', wholeNumber(1, 1024), 1)
     .addOption(new Option('--transport <way>', 'how ranks meet').choices(['threads', 'tcp']).default('threads'))
     .addOption(weightsOption('fp32'))
+    .addOption(
+      new Option('--activations <format>', 'how rows are multiplied with weights in blocks: as served, or exactly')
+        .choices(['int8', 'fp32'])
+        .default('int8'),
+    )
     .option('--json', 'print the report as JSON')
     .addHelpText('after', '\nExit status 0 when every scenario agrees, 1 when one departs.')
     .action((flags: VerifyFlags) => runVerify(flags, terminal));
@@ -42,7 +48,7 @@ async function runVerify({ json, ...flags }: VerifyFlags, terminal: Terminal): P
 
 function printReport(report: VerifyReport, terminal: Terminal): void {
   terminal.line(
-    `${report.golden}: ${report.ranks} ranks over ${report.transport}, ${report.weights}, tolerance ${report.tolerance}`,
+    `${report.golden}: ${report.ranks} ranks over ${report.transport}, ${report.weights}, products in ${report.activations}, tolerance ${report.tolerance}`,
   );
   terminal.table(
     ['scenario', 'result', 'logit error', 'best tokens', 'greedy tokens', 'first departure'],

@@ -1,10 +1,12 @@
 /** What the builders of pieces share: the model, the rank's part of it, the weight format, and the layout they add to. */
-import type { OnnxGraph } from '../../models/onnx-graph.ts';
+import type { Activations } from '../../models/manifest.ts';
+import type { ExternalRange, OnnxGraph } from '../../models/onnx-graph.ts';
 import type { Range, RankShard } from '../../models/shard.ts';
 import type { ModelSpec } from '../../models/spec.ts';
 import { biasOf } from '../../models/tensor-names.ts';
+import type { KeptBlocks } from '../kept-integers.ts';
 import { type Matrix, stack, vector } from '../matrix.ts';
-import { type Bits, blockSize, blocksPerRow, bytesPerBlock } from '../quantise.ts';
+import { type Bits, blockSize } from '../quantise.ts';
 import type { WeightLayout } from '../weight-layout.ts';
 import type { AdapterInputs } from './adapter-inputs.ts';
 
@@ -13,6 +15,10 @@ export interface PiecePlan {
   readonly shard: RankShard;
   /** How the large matrices are stored; everything else is float32. */
   readonly format: 'float' | Bits;
+  /** Blocks of those whose integers are kept instead. */
+  keep(matrix: Matrix): KeptBlocks | undefined;
+  /** How rows enter products with matrices in blocks. */
+  readonly activations: Activations;
   readonly layout: WeightLayout;
   /** Of a piece that adds adapters to its products; undefined: it does not. */
   readonly adapters: AdapterInputs | undefined;
@@ -39,9 +45,9 @@ export function columnsOf(tensor: string, out: number, columns: Range): Matrix {
 }
 
 /**
- * rows [n, columns] x matrix^T -> [n, matrix rows], in the plan's format. Every choice gives a row the same bits whatever
- * rows are beside it: float matrices are packed when the session opens, which rules out the matrix-vector path, and
- * blocks are multiplied in int8 (accuracy level 4).
+ * rows [n, columns] x matrix^T -> [n, matrix rows], by the matrix's own integers or in the plan's format. A row has the same bits
+ * whatever rows are beside it: float matrices are packed when the session opens, which rules out the matrix-vector path, and
+ * blocks are multiplied in int8 (accuracy level 4). Blocks times float32 (level 1) do not promise it.
  */
 export function linear(graph: OnnxGraph, plan: PiecePlan, rows: string, matrix: Matrix, output?: string): string {
   const adapted = plan.adapters?.of(graph, rows, matrix);
@@ -50,22 +56,53 @@ export function linear(graph: OnnxGraph, plan: PiecePlan, rows: string, matrix: 
 }
 
 function baseLinear(graph: OnnxGraph, plan: PiecePlan, rows: string, matrix: Matrix, output?: string): string {
+  const kept = plan.keep(matrix);
+  if (kept) return integerLinear(graph, plan, { rows, matrix, kept }, output);
   if (plan.format === 'float') return floatLinear(graph, plan, rows, matrix, output);
+  const bits = plan.format;
+  const { values, scales } = plan.layout.blocks(matrix, bits);
+  return blockProduct(graph, plan, { rows, matrix, bits, blockSize, values, scales }, output);
+}
+
+/** By integers of the checkpoint; they may ask for the columns of `rows` in another order. */
+function integerLinear(
+  graph: OnnxGraph,
+  plan: PiecePlan,
+  { rows, matrix, kept }: { readonly rows: string; readonly matrix: Matrix; readonly kept: KeptBlocks },
+  output?: string,
+): string {
+  const { values, scales, zeros } = plan.layout.integers(matrix, kept);
+  const { blockSize } = kept;
+  const product = { matrix, bits: 4, blockSize, values, scales, zeros } as const;
+  if (!kept.reordered) return blockProduct(graph, plan, { ...product, rows }, output);
+  const range = plan.layout.order(matrix.parts[0]!.tensor, matrix.columns);
+  const order = graph.external(graph.unique('order'), 'i64', [matrix.columns], range);
+  const reordered = graph.node('Gather', [rows, order], { axis: 1 });
+  return blockProduct(graph, plan, { ...product, rows: reordered }, output);
+}
+
+interface BlockProduct {
+  readonly rows: string;
+  readonly matrix: Matrix;
+  readonly bits: Bits;
+  readonly blockSize: number;
+  readonly values: ExternalRange;
+  readonly scales: ExternalRange;
+  readonly zeros?: ExternalRange | undefined;
+}
+
+function blockProduct(graph: OnnxGraph, plan: PiecePlan, product: BlockProduct, output?: string): string {
+  const { rows, matrix, bits, blockSize: size, values, scales, zeros } = product;
   const name = graph.unique('weight');
-  const blocks = blocksPerRow(matrix.columns);
-  const { values, scales } = plan.layout.blocks(matrix, plan.format);
+  const blocks = Math.ceil(matrix.columns / size);
   const inputs = [
     rows,
-    graph.external(name, 'u8', [matrix.rows, blocks, bytesPerBlock(plan.format)], values),
+    graph.external(name, 'u8', [matrix.rows, blocks, (size * bits) / 8], values),
     graph.external(`${name}_scales`, 'f32', [matrix.rows * blocks], scales),
+    ...(zeros ? [graph.external(`${name}_zeros`, 'u8', [matrix.rows, Math.ceil(blocks / 2)], zeros)] : []),
   ];
-  const attributes = {
-    K: matrix.columns,
-    N: matrix.rows,
-    bits: plan.format,
-    block_size: blockSize,
-    accuracy_level: 4,
-  };
+  const accuracy_level = plan.activations === 'int8' ? 4 : 1;
+  const attributes = { K: matrix.columns, N: matrix.rows, bits, block_size: size, accuracy_level };
   return graph.node('MatMulNBits', inputs, attributes, output);
 }
 

@@ -1,0 +1,47 @@
+/**
+ * Whether a rank can keep the integers of its part of a matrix, so that nothing is quantised a second time, and in which blocks of
+ * MatMulNBits. A group may take several blocks, each with the group's scale: the same numbers in a few more bytes.
+ */
+import type { Range } from '../models/shard.ts';
+import type { Matrix } from './matrix.ts';
+import type { StoredIntegers } from './stored/integers.ts';
+import type { StoredModel } from './stored-model.ts';
+
+/**
+ * Of blocks of 64, 128 and 256 the operator multiplies the last of an odd number of rows in another order than the others (ONNX Runtime
+ * 1.30, AVX-512): a row would have other bits beside other rows.
+ */
+const blockSizes = [32, 16];
+
+export interface KeptBlocks {
+  /** Columns with one scale. */
+  readonly blockSize: number;
+  readonly hasZeros: boolean;
+  /** Columns, and so what they are multiplied with, are put into the order of their groups. */
+  readonly reordered: boolean;
+}
+
+/** undefined: its columns have no blocks that lie within one group each, or its tensor is not made of integers. */
+export function keptBlocks(model: StoredModel, { parts }: Matrix): KeptBlocks | undefined {
+  const [first] = parts;
+  const integers = first && model.integers(first.tensor);
+  if (!integers || parts.some(({ tensor }) => tensor !== first.tensor)) return undefined;
+  return keptColumns(integers, first.columns);
+}
+
+export function keptColumns(integers: StoredIntegers, columns: Range): KeptBlocks | undefined {
+  const { groupSize, hasZeros, actOrder, shape } = integers;
+  const [, width] = shape;
+  // The groups of a part of the columns may be any.
+  if (actOrder && columns.count < width) return undefined;
+  const end = columns.first + columns.count;
+  const isOneGroup = Math.floor(columns.first / groupSize) === Math.floor((end - 1) / groupSize);
+  const fits = (size: number): boolean => isOneGroup || (groupSize % size === 0 && columns.first % size === 0);
+  const blockSize = blockSizes.find(fits);
+  return blockSize === undefined ? undefined : { blockSize, hasZeros, reordered: actOrder };
+}
+
+/** A cut at a multiple of so many columns splits no group. */
+export function groupAlignment({ groupSize, actOrder }: StoredIntegers): number {
+  return actOrder ? Number.POSITIVE_INFINITY : groupSize;
+}
