@@ -32,7 +32,8 @@ function recipeConfig(config: GoldenRecipe['config']): RecipeConfig {
   };
 }
 
-function buildTensors(golden: GoldenRecipe): readonly TensorBytes[] {
+/** In the order of the golden file. */
+export function buildTensors(golden: GoldenRecipe): readonly TensorBytes[] {
   const config = recipeConfig(golden.config);
   return Object.entries(golden.tensors).map(([name, { dtype, shape }]) => {
     const values = drawTensor(golden.seed, name, shape, config);

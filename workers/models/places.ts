@@ -24,6 +24,13 @@ export interface TensorPlace {
   readonly columns?: Strided;
   /** Then rows are columns and columns rows. */
   readonly transposed?: true;
+  /** What is stored beside it if it is this place: a square tensor does not say itself which way it lies. */
+  readonly beside?: StoredShape;
+}
+
+export interface StoredShape {
+  readonly tensor: string;
+  readonly shape: readonly number[];
 }
 
 /** Families that store experts as [in, out], rows of gate and up in turn. */
@@ -54,15 +61,16 @@ const prefixes: readonly (readonly [from: RegExp, to: string])[] = [
 export function placesOf(tensor: TensorShape, spec: ModelSpec): readonly TensorPlace[] {
   const { name, shape } = tensor;
   const alone = [name, ...renames.filter(([from]) => from.test(name)).map(([from, to]) => name.replace(from, to))];
-  const places = [
+  const places: readonly TensorPlace[] = [
     ...alone.map((stored) => ({ tensor: stored, shape })),
     ...ernieCorrection(tensor),
     ...stackedPlaces(tensor, spec),
     ...groupedDeltaPlaces(tensor, spec),
   ];
-  return prefixes.flatMap(([from, to]) =>
-    places.map((place) => ({ ...place, tensor: place.tensor.replace(from, to) })),
-  );
+  return prefixes.flatMap(([from, to]) => {
+    const within = <T extends StoredShape>(stored: T): T => ({ ...stored, tensor: stored.tensor.replace(from, to) });
+    return places.map((place) => ({ ...within(place), ...(place.beside ? { beside: within(place.beside) } : {}) }));
+  });
 }
 
 /** A row of its own matrix. */
@@ -83,7 +91,7 @@ function stackedPlaces({ name, shape }: TensorShape, spec: ModelSpec): TensorPla
   if (mlp?.kind !== 'experts') return [];
   const { experts } = mlp;
   const expert = Number(number);
-  const [out = 1, inner = 1] = shape;
+  const [out = 1] = shape;
   const isInterleaved = interleavedFamilies.has(spec.family);
   if (kind === 'bias') {
     if (matrix === 'down') {
@@ -95,30 +103,48 @@ function stackedPlaces({ name, shape }: TensorShape, spec: ModelSpec): TensorPla
     const both = { tensor: `${prefix}.gate_up_proj_bias`, shape: [experts, 2 * out] };
     return [{ ...both, rows: [every(expert, 1)], columns, transposed: true }];
   }
-  if (matrix === 'down') {
-    const tensor = `${prefix}.down_proj`;
-    const asRows = { tensor, shape: [experts, out, inner], rows: [every(expert * out, out)] };
-    const asColumns = {
-      tensor,
-      shape: [experts, inner, out],
-      rows: [every(expert * inner, inner)],
-      transposed: true as const,
-    };
-    return isInterleaved ? [asColumns, asRows] : [asRows, asColumns];
-  }
-  const tensor = `${prefix}.gate_up_proj`;
-  const half = matrix === 'gate' ? 0 : 1;
-  const start = expert * 2 * out;
-  const rows = isInterleaved ? every(start + half, out, 2) : every(start + half * out, out);
-  const asRows = { tensor, shape: [experts, 2 * out, inner], rows: [rows] };
-  const asColumns = {
-    tensor,
-    shape: [experts, inner, 2 * out],
-    rows: [every(expert * inner, inner)],
-    columns: isInterleaved ? every(half, out, 2) : every(half * out, out),
-    transposed: true as const,
+  return stackedMatrix({ prefix, matrix, shape, expert, experts, isInterleaved });
+}
+
+interface StackedMatrix {
+  readonly prefix: string;
+  readonly matrix: string;
+  readonly shape: readonly number[];
+  readonly expert: number;
+  readonly experts: number;
+  readonly isInterleaved: boolean;
+}
+
+/** As [experts, out, in] or as [experts, in, out]: both tensors of a layer lie the same way. */
+function stackedMatrix({ prefix, matrix, shape, expert, experts, isInterleaved }: StackedMatrix): TensorPlace[] {
+  const [out = 1, inner = 1] = shape;
+  const [width, hidden] = matrix === 'down' ? [inner, out] : [out, inner];
+  const gateUp = `${prefix}.gate_up_proj`;
+  const down = `${prefix}.down_proj`;
+  const asRows = {
+    gateUp: { tensor: gateUp, shape: [experts, 2 * width, hidden] },
+    down: { tensor: down, shape: [experts, hidden, width] },
   };
-  return isInterleaved ? [asColumns, asRows] : [asRows, asColumns];
+  const asColumns = {
+    gateUp: { tensor: gateUp, shape: [experts, hidden, 2 * width] },
+    down: { tensor: down, shape: [experts, width, hidden] },
+  };
+  const across = { rows: [every(expert * inner, inner)], transposed: true } as const;
+  let places: TensorPlace[];
+  if (matrix === 'down') {
+    places = [
+      { ...asRows.down, rows: [every(expert * out, out)], beside: asRows.gateUp },
+      { ...asColumns.down, ...across, beside: asColumns.gateUp },
+    ];
+  } else {
+    const half = matrix === 'gate' ? 0 : 1;
+    const part = isInterleaved ? every(half, out, 2) : every(half * out, out);
+    places = [
+      { ...asRows.gateUp, rows: [{ ...part, first: expert * 2 * out + part.first }], beside: asRows.down },
+      { ...asColumns.gateUp, ...across, columns: part, beside: asColumns.down },
+    ];
+  }
+  return isInterleaved ? places.reverse() : places;
 }
 
 /** Qwen3-Next: projections of a delta net by key head, each with what belongs to it. */

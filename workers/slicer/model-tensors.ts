@@ -5,7 +5,7 @@
 import { assert } from '#platform/assert.ts';
 import { TriremeError } from '#platform/errors.ts';
 import { expectedTensors, type TensorShape } from '../models/expected-tensors.ts';
-import type { Strided, TensorPlace } from '../models/places.ts';
+import type { StoredShape, Strided, TensorPlace } from '../models/places.ts';
 import type { Range } from '../models/shard.ts';
 import type { ModelSpec } from '../models/spec.ts';
 import { tensorNames } from '../models/tensor-names.ts';
@@ -124,6 +124,19 @@ async function readTransposed(
   }
 }
 
+function wrongShape(
+  { tensor, shape }: StoredShape,
+  stored: ReadableTensor | undefined,
+  { configName }: Checkpoint,
+): TriremeError {
+  if (!stored) return missingTensor(tensor);
+  return new TriremeError(
+    'TENSOR_SHAPE',
+    `tensor ${stored.name} has shape [${stored.shape.join(', ')}], ${configName} asks for [${shape.join(', ')}]`,
+    { remedy: `${configName} and weights must be of one model: fetch both again` },
+  );
+}
+
 function isSameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i]);
 }
@@ -134,20 +147,13 @@ function findTensor(expected: TensorShape, readable: ReadableTensors, checkpoint
     const tensor = readable.get(place.tensor);
     return tensor ? [{ place, readable: tensor }] : [];
   });
-  // A square matrix of experts has the same shape either way.
-  const isSure = ({ place, readable: { rowsAreOutputs } }: FoundTensor): boolean =>
-    !(rowsAreOutputs && place.transposed);
-  const fitting = present.filter(isSure);
-  const found = fitting.find(({ place, readable: { shape } }) => isSameShape(shape, place.shape));
+  const fitting = present.filter(({ place, readable: { rowsAreOutputs } }) => !(rowsAreOutputs && place.transposed));
+  const isThere = ({ tensor, shape }: StoredShape): boolean => isSameShape(readable.get(tensor)?.shape ?? [], shape);
+  const found = fitting.find(({ place }) => isThere(place) && (!place.beside || isThere(place.beside)));
   if (found) return found;
-  const [other] = fitting;
-  if (other) {
-    throw new TriremeError(
-      'TENSOR_SHAPE',
-      `tensor ${other.readable.name} has shape [${other.readable.shape.join(', ')}], ${checkpoint.configName} asks for [${other.place.shape.join(', ')}]`,
-      { remedy: `${checkpoint.configName} and weights must be of one model: fetch both again` },
-    );
-  }
+  // Of a tensor that is as it should be, the one that must be beside it is not.
+  const known = fitting.find(({ place }) => isThere(place))?.place.beside ?? fitting[0]?.place;
+  if (known) throw wrongShape(known, readable.get(known.tensor), checkpoint);
   for (const { tensor } of places) {
     const stored = checkpoint.tensor(tensor);
     if (!stored) continue;
