@@ -55,8 +55,8 @@ export function familyOf(modelType: string): Family {
  * Errors: UNKNOWN_FAMILY; INVALID_CHECKPOINT naming a field that is missing, odd, unknown, or asks for what Trireme does not
  * compute.
  */
-export function readModelSpec(config: unknown): ModelSpec {
-  const whole = ConfigReader.over(config);
+export function readModelSpec(config: unknown, file = 'config.json'): ModelSpec {
+  const whole = ConfigReader.over(config, file);
   const reader = whole.inner('text_config', ofEither) ?? whole;
   const modelType = reader.text('model_type');
   if (modelType === undefined) throw reader.missing('model_type');

@@ -20,31 +20,37 @@ const fileDigest = z.strictObject({
 
 const pairs = z.enum(['halves', 'neighbours']);
 
-const rotary = z.strictObject({
-  theta: positive,
-  dims: size.multipleOf(2),
-  pairs,
-  scaling: z.discriminatedUnion('kind', [
-    z.strictObject({ kind: z.literal('none') }),
-    z.strictObject({ kind: z.literal('linear'), factor: positive }),
-    z.strictObject({
-      kind: z.literal('llama3'),
-      factor: positive,
-      lowFrequencyFactor: positive,
-      highFrequencyFactor: positive,
-      originalContext: size,
-    }),
-    z.strictObject({
-      kind: z.literal('yarn'),
-      factor: positive,
-      betaFast: positive,
-      betaSlow: positive,
-      originalContext: size,
-      truncate: z.boolean(),
-      attentionFactor: positive,
-    }),
-  ]),
-});
+const rotary = z
+  .strictObject({
+    theta: positive,
+    dims: size.multipleOf(2),
+    pairs,
+    scaling: z.discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('none') }),
+      z.strictObject({ kind: z.literal('linear'), factor: positive }),
+      z.strictObject({ kind: z.literal('factors'), factors: z.array(positive).min(1) }),
+      z.strictObject({
+        kind: z.literal('llama3'),
+        factor: positive,
+        lowFrequencyFactor: positive,
+        highFrequencyFactor: positive,
+        originalContext: size,
+      }),
+      z.strictObject({
+        kind: z.literal('yarn'),
+        factor: positive,
+        betaFast: positive,
+        betaSlow: positive,
+        originalContext: size,
+        truncate: z.boolean(),
+        attentionFactor: positive,
+      }),
+    ]),
+  })
+  .refine(
+    ({ dims, scaling }) => scaling.kind !== 'factors' || scaling.factors.length === dims / 2,
+    'does not have a factor for each pair of dimensions',
+  );
 
 const attention = z.discriminatedUnion('kind', [
   z.strictObject({

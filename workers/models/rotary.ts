@@ -35,6 +35,8 @@ function scalerOf(theta: number, dims: number, scaling: RotaryScaling): Scaler {
       return (frequency) => frequency;
     case 'linear':
       return (frequency) => frequency / scaling.factor;
+    case 'factors':
+      return (frequency, pair) => frequency / scaling.factors[pair]!;
     case 'llama3':
       return (frequency) => byWavelength(frequency, scaling);
     case 'yarn':

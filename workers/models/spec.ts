@@ -108,6 +108,8 @@ export interface RotarySpec {
 export type RotaryScaling =
   | { readonly kind: 'none' }
   | { readonly kind: 'linear'; readonly factor: number }
+  /** What each frequency is divided by, as GGUF files have it instead of Llama 3.1's parameters. */
+  | { readonly kind: 'factors'; readonly factors: readonly number[] }
   /** Llama 3.1's wavelength-dependent scaling. */
   | {
       readonly kind: 'llama3';

@@ -1,10 +1,12 @@
 /** The tensors of a checkpoint, by the names that they would have if none were quantised: each format recognises its own. */
 import type { Checkpoint } from '../checkpoint.ts';
 import { awqTensor } from './awq-tensor.ts';
+import { blockTensor } from './block-tensor.ts';
 import { floatTensor } from './float-tensor.ts';
 import { fp8Tensor } from './fp8-tensor.ts';
 import { gptqTensor } from './gptq-tensor.ts';
 import { HeldTensors } from './held-tensors.ts';
+import { latentUpTensor } from './latent-up-tensor.ts';
 import { mxfp4Tensor } from './mxfp4-tensor.ts';
 import { packedTensor } from './packed-tensor.ts';
 import { readQuantisation } from './quantisation-config.ts';
@@ -35,7 +37,9 @@ function recognise(source: StoredSource, name: string): ReadableTensor | undefin
     fp8Tensor(source, name) ??
     packedTensor(source, name) ??
     transposedTensor(source, name) ??
-    mxfp4Tensor(source, name)
+    mxfp4Tensor(source, name) ??
+    blockTensor(source, name) ??
+    latentUpTensor(name, (part) => recognise(source, part))
   );
 }
 
