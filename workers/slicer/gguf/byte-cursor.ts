@@ -13,7 +13,8 @@ export class BeyondBytes {
   }
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+/** A byte order mark is a character like others: there are tokens of it. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class ByteCursor {
   readonly #view: DataView;
