@@ -22,16 +22,16 @@ export function eachLayer(config: ConfigReader, layerOf: (layer: number) => Laye
     const layer = layerOf(layers.length);
     const experts = layer.mlp.kind === 'experts' ? layer.mlp.experts : 1;
     total += experts;
-    if (total > mostExperts) throw tooMany(count, experts);
+    if (total > mostExperts) throw tooMany(config.file, count, experts);
     layers.push(layer);
   }
   return layers;
 }
 
-function tooMany(layers: number, experts: number): TriremeError {
+function tooMany(file: string, layers: number, experts: number): TriremeError {
   return new TriremeError(
     'INVALID_CHECKPOINT',
-    `config.json asks for ${layers} layers of ${experts} experts; at most ${mostExperts} experts in all are read`,
-    { remedy: 'Fetch config.json again' },
+    `${file} asks for ${layers} layers of ${experts} experts; at most ${mostExperts} experts in all are read`,
+    { remedy: `Fetch ${file} again` },
   );
 }

@@ -45,12 +45,20 @@ describe('parsing a manifest', () => {
     expect(parseManifest(JSON.parse(JSON.stringify(example())))).toEqual(example());
   });
 
+  it('reads a factor for every pair of rotated dimensions', () => {
+    const factors = [1, 1, 2, 3, 4, 5, 6, 7];
+    const manifest = parseManifest(changed('spec.rotary.scaling', { kind: 'factors', factors }));
+    expect(manifest.spec.rotary.scaling).toEqual({ kind: 'factors', factors });
+  });
+
   it.each([
     ['format', 1],
     ['weights', 'int3'],
     ['spec.hiddenSize', 0],
     ['spec.layers', []],
     ['spec.rotary.scaling.kind', 'yarn'],
+    ['spec.rotary.scaling', { kind: 'factors', factors: [1] }],
+    ['spec.rotary.scaling', { kind: 'factors', factors: [0, 1, 1, 1, 1, 1, 1, 1] }],
     ['spec.layers.0.attention.kind', 'linear'],
     ['experts', 'cut'],
     ['shards', []],

@@ -26,6 +26,15 @@ describe('the rotary table', () => {
     for (const [i, angle] of angles(3, { kind: 'none' }).entries()) expect(scaled[i]).toBeCloseTo(angle, 6);
   });
 
+  it('divides each frequency by a factor of its own', () => {
+    const scaled = angles(6, { kind: 'factors', factors: [1, 2, 8, 5] });
+    const plain = angles(6, { kind: 'none' });
+    for (const [i, factor] of [1, 2, 8, 5].entries()) {
+      expect(Math.cos(scaled[i]!)).toBeCloseTo(Math.cos((6 * 10 ** -i) / factor), 6);
+    }
+    expect(scaled[0]).toBe(plain[0]);
+  });
+
   it('keeps short waves, stretches long ones and blends between, as Llama 3 does', () => {
     // Waves that fit 8 times into the original context are short, those that fit once or less are long.
     const scaling = {

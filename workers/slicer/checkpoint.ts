@@ -45,9 +45,10 @@ export interface Companion {
   readonly contents?: Uint8Array;
 }
 
-export function missingTensor(name: string): TriremeError {
+/** `configName` is what asks for it. */
+export function missingTensor(name: string, configName = 'config.json'): TriremeError {
   return new TriremeError('MISSING_TENSOR', `the checkpoint has no tensor ${name}`, {
-    remedy: 'Fetch all files of the model; config.json must belong to these weights',
+    remedy: `Fetch all files of the model; ${configName} must belong to these weights`,
   });
 }
 

@@ -1,4 +1,4 @@
-/** What a folder is, package, checkpoint or a config alone, as a record that a command can print. Reads no weights. */
+/** What a folder or file is, package, checkpoint or a config alone, as a record that a command can print. Reads no weights. */
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
 import { expectedTensors } from '../models/expected-tensors.ts';
@@ -10,9 +10,8 @@ import type { ModelSpec } from '../models/spec.ts';
 import { readJson } from './checkpoint.ts';
 import { type Deployment, deploymentsOf } from './deployment.ts';
 import { ModelTensors } from './model-tensors.ts';
-import { openCheckpoint } from './open-checkpoint.ts';
+import { holdsWeights, openCheckpoint } from './open-checkpoint.ts';
 import { kvBytesPerToken, rankWeightBytes } from './rank-bytes.ts';
-import { hasWeights } from './safetensors-folder.ts';
 
 export interface ModelFacts {
   readonly family: string;
@@ -74,15 +73,15 @@ export interface PackageInspection {
 
 export type Inspection = CheckpointInspection | ConfigInspection | PackageInspection;
 
-/** Errors: NOT_A_CHECKPOINT when the folder is neither; those of parseManifest, openCheckpoint and ModelTensors. */
-export async function inspect(folder: string): Promise<Inspection> {
-  const manifest = await readJson(folder, 'manifest.json', 'NOT_A_PACKAGE');
+/** Errors: NOT_A_CHECKPOINT when the place is neither; those of parseManifest, openCheckpoint and ModelTensors. */
+export async function inspect(place: string): Promise<Inspection> {
+  const manifest = await readJson(place, 'manifest.json', 'NOT_A_PACKAGE');
   if (manifest !== undefined) return inspectPackage(parseManifest(manifest));
-  const config = await readJson(folder, 'config.json');
-  if (config !== undefined)
-    return (await hasWeights(folder)) ? inspectCheckpoint(folder) : inspectConfig(folder, config);
-  throw new TriremeError('NOT_A_CHECKPOINT', `${folder} has neither a manifest.json nor a config.json`, {
-    remedy: 'Name a folder that slice wrote, or one with the files of a Hugging Face model',
+  if (await holdsWeights(place)) return inspectCheckpoint(place);
+  const config = await readJson(place, 'config.json');
+  if (config !== undefined) return inspectConfig(place, config);
+  throw new TriremeError('NOT_A_CHECKPOINT', `${place} has neither a manifest.json nor a config.json`, {
+    remedy: 'Name a folder that slice wrote, one with the files of a Hugging Face model, or a GGUF file',
   });
 }
 

@@ -163,7 +163,7 @@ function findTensor(expected: TensorShape, readable: ReadableTensors, checkpoint
       { remedy: 'Choose the model as it was before it was quantised, or quantised in a form that is supported' },
     );
   }
-  throw missingTensor(expected.name);
+  throw missingTensor(places[0]?.tensor ?? expected.name, checkpoint.configName);
 }
 
 function refuseUnread(checkpoint: Checkpoint, read: ReadonlySet<string>): void {

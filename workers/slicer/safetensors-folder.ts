@@ -1,5 +1,5 @@
 /** A Hugging Face folder: config.json, safetensors files, and the files of the tokenizer. */
-import { type FileHandle, readdir } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
 import { openPlainFile } from '#platform/plain-file.ts';
@@ -83,10 +83,9 @@ export class SafetensorsFolder implements Checkpoint {
   }
 }
 
-/** True when there is a file where weights are looked for. */
-export async function hasWeights(folder: string): Promise<boolean> {
-  const names = new Set(await readdir(folder));
-  return names.has(singleFile) || names.has(indexFile);
+/** True when there is a file where weights are looked for, among a folder's names. */
+export function hasWeights(names: readonly string[]): boolean {
+  return names.includes(singleFile) || names.includes(indexFile);
 }
 
 interface OpenedTensors {

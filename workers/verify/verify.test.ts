@@ -1,6 +1,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { convertCheckpoint } from '../../test/fixtures/gguf-checkpoint.ts';
 import { buildCheckpoint, readGolden } from '../../test/goldens/build-checkpoint.ts';
 import { demoModel, demoPackage, scratchFolder } from '../../test/numerics/demo-package.ts';
 import { measurePerplexity } from './perplexity.ts';
@@ -54,6 +55,18 @@ for (const [name, ranks, transport] of cases) {
     if (!wideHeads.has(name)) expect(errors.size).toBe(1);
   });
 }
+
+const asGguf = ['llama', 'qwen2', 'qwen3_moe', 'deepseek_v2_lite'].flatMap((name) =>
+  (['F32', 'BF16'] as const).map((type) => [name, type] as const),
+);
+
+test.each(asGguf)('%s as a GGUF file in %s agrees with its golden in every scenario', async (name, type) => {
+  const model = path.join(scratchFolder(), `${name}-${type}.gguf`);
+  await convertCheckpoint(await modelOf(name), model, type);
+  const report = await verify({ model, golden: goldenFile(name), ranks: 2, transport: 'threads', weights: 'fp32' });
+  expect(report.passed).toBe(true);
+  for (const scenario of report.scenarios) expect(scenario.logitError).toBeLessThan(2e-5);
+});
 
 test('one changed weight in a layer makes the verification fail and name that layer', async () => {
   const folder = path.join(scratchFolder(), 'checkpoint-spoilt');

@@ -14,7 +14,7 @@ import type { Terminal } from '../terminal.ts';
 export function addInspect(program: Command, terminal: Terminal): void {
   program
     .command('inspect <model>')
-    .description('say what a checkpoint, a config.json or a package is: a folder, or ORG/NAME of the Hub')
+    .description('say what a checkpoint, a config.json or a package is: a folder, a GGUF file, or ORG/NAME of the Hub')
     .option('--json', 'print the result as JSON')
     .action(async (model: string, { json }: { json?: boolean }) => {
       const found = await inspect(await modelFolder(model, terminal, abortOnSignals()));

@@ -22,8 +22,11 @@ export const weightsOption = (preset: WeightFormat): Option =>
 export function addSlice(program: Command, terminal: Terminal): void {
   program
     .command('slice')
-    .description('make a package out of a Hugging Face folder')
-    .requiredOption('--model <folder>', 'checkpoint: config.json, safetensors, tokenizer.json; or ORG/NAME of the Hub')
+    .description('make a package out of a Hugging Face folder or a GGUF file')
+    .requiredOption(
+      '--model <place>',
+      'folder with config.json, safetensors, tokenizer.json; a GGUF file; or ORG/NAME of the Hub',
+    )
     .requiredOption('--out <folder>', 'where the package goes')
     .requiredOption('--ranks <count>', 'slices to cut it into', wholeNumber(1, 1024))
     .addOption(weightsOption('native'))

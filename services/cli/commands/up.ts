@@ -54,7 +54,11 @@ export function addUp(program: Command, terminal: Terminal): void {
   const command = program
     .command('up')
     .description('start everything; the demo model when none is named')
-    .option('--model <folder>', 'a checkpoint, or ORG/NAME of the Hub; sliced once, into .trireme/packages', demoModel)
+    .option(
+      '--model <place>',
+      'a checkpoint, folder or GGUF file, or ORG/NAME of the Hub; sliced once, into .trireme/packages',
+      demoModel,
+    )
     .option('--package <folder>', 'a package, instead of a checkpoint')
     .option('--ranks <count>', 'slices to cut the checkpoint into', wholeNumber(1, 1024), 2)
     .addOption(weightsOption('int4'))

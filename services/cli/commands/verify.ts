@@ -22,7 +22,7 @@ export function addVerify(program: Command, terminal: Terminal): void {
   program
     .command('verify')
     .description('slice a checkpoint, run it, and compare logits, routing and greedy tokens with a golden file')
-    .requiredOption('--model <folder>', 'checkpoint, or ORG/NAME of the Hub')
+    .requiredOption('--model <place>', 'checkpoint, folder or GGUF file, or ORG/NAME of the Hub')
     .requiredOption('--golden <file>', 'expected values, of the form in test/goldens')
     .option('--ranks <count>', 'slices', wholeNumber(1, 1024), 1)
     .addOption(new Option('--transport <way>', 'how ranks meet').choices(['threads', 'tcp']).default('threads'))

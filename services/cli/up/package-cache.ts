@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { access, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { manifestFormat, type WeightFormat } from '../../../workers/models/manifest.ts';
+import { type FileSet, fileSetOf, isGgufName } from '../../../workers/slicer/gguf/file-set.ts';
 import { slice } from '../../../workers/slicer/slice.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -14,7 +15,7 @@ export interface CachedPackage {
 
 /** The folder of a package of the checkpoint as it is now. Errors: those of slice(). */
 export async function cachedPackage(wanted: CachedPackage, terminal: Terminal, signal: AbortSignal): Promise<string> {
-  const name = path.basename(path.resolve(wanted.model));
+  const { name } = await filesOf(wanted.model);
   const fingerprint = await fingerprintOf(wanted.model);
   const folder = path.resolve('.trireme', 'packages', `${name}-${wanted.weights}-${wanted.ranks}-${fingerprint}`);
   if (await exists(path.join(folder, 'manifest.json'))) return folder;
@@ -36,12 +37,20 @@ export async function cachedPackage(wanted: CachedPackage, terminal: Terminal, s
  */
 async function fingerprintOf(model: string): Promise<string> {
   const hash = createHash('sha256').update(`${manifestFormat} ${path.resolve(model)}`);
-  for (const file of (await readdir(model).catch(() => [])).sort()) {
+  const { folder, files } = await filesOf(model);
+  for (const file of files) {
     // What cannot be looked at now is refused when it is read.
-    const facts = await stat(path.join(model, file)).catch(() => undefined);
+    const facts = await stat(path.join(folder, file)).catch(() => undefined);
     hash.update(JSON.stringify([file, facts?.size, facts?.mtimeMs]));
   }
   return hash.digest('hex').slice(0, 12);
+}
+
+/** Of a folder all, sorted; of a GGUF file its parts. */
+async function filesOf(model: string): Promise<FileSet> {
+  const names = await readdir(model).catch(() => undefined);
+  if (names === undefined && isGgufName(model)) return fileSetOf(model);
+  return { folder: model, files: (names ?? []).sort(), name: path.basename(path.resolve(model)) };
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -24,7 +24,7 @@ export class ConfigReader {
   /** Of a config inside another: the fields beside it, which count where it has none. */
   readonly #outer: Fields;
   /** For messages. */
-  readonly #file: string;
+  readonly file: string;
   readonly #prefix: string;
   /** Fields that somebody has asked for, and readers of those that are objects. */
   readonly #asked = new Set<string>();
@@ -32,7 +32,7 @@ export class ConfigReader {
 
   private constructor(fields: Fields, file: string, prefix: string, outer: Fields = {}) {
     this.#fields = fields;
-    this.#file = file;
+    this.file = file;
     this.#prefix = prefix;
     this.#outer = outer;
   }
@@ -57,7 +57,7 @@ export class ConfigReader {
       if (value === null || mayDiffer.has(field) || isDeepStrictEqual(inside, value)) continue;
       throw this.odd(field, value, `${show(inside)}, as ${name}.${field} says`);
     }
-    return new ConfigReader(fields, this.#file, `${this.#prefix}${name}.`, outer);
+    return new ConfigReader(fields, this.file, `${this.#prefix}${name}.`, outer);
   }
 
   /** The fields below `name`, or undefined when it is absent or null. */
@@ -65,7 +65,7 @@ export class ConfigReader {
     const value = this.#value(name);
     if (value === undefined) return undefined;
     if (!isFields(value)) throw this.odd(name, value, 'an object');
-    const known = this.#sections.get(name) ?? new ConfigReader(value, this.#file, `${this.#path(name)}.`);
+    const known = this.#sections.get(name) ?? new ConfigReader(value, this.file, `${this.#path(name)}.`);
     this.#sections.set(name, known);
     return known;
   }
@@ -79,7 +79,7 @@ export class ConfigReader {
   refuseUnknown(): void {
     for (const [name, value] of Object.entries({ ...this.#outer, ...this.#fields })) {
       if (this.#asked.has(name) || value === null) continue;
-      const message = `${this.#file}: ${this.#path(name)} is ${show(value)}, and no part of what is known of this family`;
+      const message = `${this.file}: ${this.#path(name)} is ${show(value)}, and no part of what is known of this family`;
       throw new TriremeError('INVALID_CHECKPOINT', message, {
         remedy: 'Remove the field if it changes nothing about what the model computes',
       });
@@ -182,17 +182,17 @@ export class ConfigReader {
   /** With several names any of them would do. */
   missing(names: string | readonly string[]): TriremeError {
     const known = [names].flat().map((name) => this.#path(name));
-    return new TriremeError('INVALID_CHECKPOINT', `${this.#file} has no field ${known.join(' or ')}`);
+    return new TriremeError('INVALID_CHECKPOINT', `${this.file} has no field ${known.join(' or ')}`);
   }
 
   odd(name: string, value: unknown, wanted: string): TriremeError {
-    const message = `${this.#file}: ${this.#path(name)} is ${show(value)}, expected ${wanted}`;
+    const message = `${this.file}: ${this.#path(name)} is ${show(value)}, expected ${wanted}`;
     return new TriremeError('INVALID_CHECKPOINT', message);
   }
 
   /** For a value that is fine in itself but asks for something Trireme does not compute. */
   unsupported(name: string, value: unknown, supported: string): TriremeError {
-    const message = `${this.#file}: ${this.#path(name)} is ${show(value)}, which is not supported; supported: ${supported}`;
+    const message = `${this.file}: ${this.#path(name)} is ${show(value)}, which is not supported; supported: ${supported}`;
     return new TriremeError('INVALID_CHECKPOINT', message);
   }
 

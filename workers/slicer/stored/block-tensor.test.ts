@@ -4,15 +4,24 @@ import { blockTypes, makeRows } from '../../../test/fixtures/ggml-blocks.ts';
 import type { Checkpoint } from '../checkpoint.ts';
 import { blockFormats } from '../gguf/blocks/block-formats.ts';
 import { tensorTypes } from '../gguf/tensor-types.ts';
+import type { StoredTensor } from '../safetensors.ts';
 import { blockTensor } from './block-tensor.ts';
-import { ReadBuffer } from './readable-tensor.ts';
+import { HeldTensors } from './held-tensors.ts';
+import { readQuantisation } from './quantisation-config.ts';
+import { type ReadableTensor, ReadBuffer } from './readable-tensor.ts';
 
-/** With one tensor, of these bytes. */
-function holding(bytes: Uint8Array): Checkpoint {
+type Stored = Pick<StoredTensor, 'dtype' | 'shape'>;
+
+/** The tensor w of a checkpoint that has no other. */
+function tensorOf(stored: Stored, bytes: Uint8Array): ReadableTensor | undefined {
   const read = async (_: string, offset: number, target: Uint8Array): Promise<void> => {
     target.set(bytes.subarray(offset, offset + target.length));
   };
-  return { read } as Partial<Checkpoint> as Checkpoint;
+  const tensor = (name: string) => (name === 'w' ? { name, ...stored, offset: 0, bytes: bytes.length } : undefined);
+  const checkpoint = { read, tensor } as Partial<Checkpoint> as Checkpoint;
+  const quantisation = readQuantisation({});
+  const source = { checkpoint, quantisation, buffer: new ReadBuffer(), held: new HeldTensors(checkpoint) };
+  return blockTensor(source, 'w');
 }
 
 /** Zeros have no sign here. */
@@ -25,8 +34,7 @@ const rows = 5;
 describe.each(blockTypes)('rows of $name', (type) => {
   const columns = 3 * type.blockValues;
   const { bytes, values } = makeRows(type, rows, columns, 7, 0.1);
-  const stored = { name: 'w', dtype: type.name, shape: [rows, columns], offset: 0, bytes: bytes.length };
-  const tensor = blockTensor(holding(bytes), stored, new ReadBuffer())!;
+  const tensor = tensorOf({ dtype: type.name, shape: [rows, columns] }, bytes)!;
 
   it('are what they were made of', async () => {
     const read = new Float32Array(rows * columns);
@@ -61,7 +69,6 @@ describe('tensors in blocks', () => {
   });
 
   it('have rows of whole blocks: a vector is a column and has none', () => {
-    const stored = { name: 'w', dtype: 'Q8_0', shape: [64], offset: 0, bytes: 68 };
-    expect(blockTensor(holding(new Uint8Array(68)), stored, new ReadBuffer())).toBeUndefined();
+    expect(tensorOf({ dtype: 'Q8_0', shape: [64] }, new Uint8Array(68))).toBeUndefined();
   });
 });

@@ -19,7 +19,7 @@ function latentFields(model: DescribedModel): ConfigFields {
   if (keyDim <= rotated) throw model.unsupported('rope.dimension_count', `less than the ${keyDim} of a key`);
   const queryRank = model.count('attention.q_lora_rank', 0);
   return {
-    ...(queryRank > 0 ? { q_lora_rank: queryRank } : {}),
+    q_lora_rank: queryRank > 0 ? queryRank : null,
     kv_lora_rank: model.count('attention.kv_lora_rank'),
     qk_nope_head_dim: keyDim - rotated,
     qk_rope_head_dim: rotated,
@@ -37,7 +37,7 @@ function hasSigmoid(model: DescribedModel): boolean {
 function expertFields(model: DescribedModel): ConfigFields {
   const groups = groupFields(model);
   const scale = model.number('expert_weights_scale', 1);
-  const method = 'n_group' in groups ? 'group_limited_greedy' : 'greedy';
+  const method = groups.n_group > 1 ? 'group_limited_greedy' : 'greedy';
   return {
     ...(hasSigmoid(model)
       ? { model_type: 'deepseek_v3', scoring_func: 'sigmoid', topk_method: 'noaux_tc' }

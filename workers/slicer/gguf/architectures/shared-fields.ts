@@ -51,9 +51,9 @@ export function refuseOtherWeights(model: DescribedModel, { normalised }: { read
 /** `expert_gating_func`. */
 export const gating = { softmax: 1, sigmoid: 2, softmaxOfChosen: 3 } as const;
 
-/** Experts in groups of which only the best count; one group is none. */
-export function groupFields(model: DescribedModel): ConfigFields {
+/** Experts in groups of which only the best count; one group is none, and so is a file that says nothing of them. */
+export function groupFields(model: DescribedModel): { readonly n_group: number; readonly topk_group: number } {
   const count = model.count('expert_group_count', 0);
   const chosen = model.count('expert_group_used_count', 0);
-  return count > 1 ? { n_group: count, topk_group: chosen } : {};
+  return count > 1 ? { n_group: count, topk_group: chosen } : { n_group: 1, topk_group: 1 };
 }
