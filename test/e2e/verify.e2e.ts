@@ -6,12 +6,28 @@ import type { VerifyReport } from '../../workers/verify/verify.ts';
 import { buildCheckpoint, readGolden } from '../goldens/build-checkpoint.ts';
 import { trireme } from './start-system.ts';
 
+/**
+ * One of each kind of attention, of routing and of what ranks tell each other: latent, sparse, gated delta nets, sinks and windows, norms
+ * over all ranks, rotated neighbours, shared experts, a vocabulary that does not divide, a model for images.
+ */
+const families = [
+  'deepseek_v3',
+  'glm_moe_dsa',
+  'qwen3_next',
+  'qwen3_5_moe_vl',
+  'gpt_oss',
+  'minimax_m2',
+  'ernie4_5_moe',
+  'glm4_moe',
+  'hunyuan_v1_moe',
+];
+
 const goldens = path.join(import.meta.dirname, '..', 'goldens');
 const demo = path.join(import.meta.dirname, '..', '..', 'models', 'demo');
 let folder: string;
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'trireme-goldens-'));
-  for (const name of ['llama', 'qwen3_moe', 'smollm2']) {
+  for (const name of ['llama', 'qwen3_moe', 'smollm2', ...families]) {
     expect(await buildCheckpoint(await readGolden(goldenOf(name)), path.join(folder, name))).toEqual([]);
   }
 });
@@ -30,16 +46,18 @@ async function verify(name: string, golden: string, ...flags: readonly string[])
   return { status, output: command.output, report: line ? (JSON.parse(line) as VerifyReport) : undefined };
 }
 
-const cases = [
+const cases: readonly (readonly [name: string, ranks: number, transport: string])[] = [
   ...['llama', 'qwen3_moe'].flatMap((name) => [1, 2, 4].map((ranks) => [name, ranks] as const)),
   ...[1, 3].map((ranks) => ['smollm2', ranks] as const),
   ...[1, 2].map((ranks) => ['demo', ranks] as const),
   ['quantized/qwen3_moe_fp8_block', 2] as const,
   ['quantized/gpt_oss_mxfp4', 4] as const,
   ['quantized/kimi_k2_int4', 2] as const,
-].flatMap(([name, ranks]) =>
-  (ranks === 1 ? ['threads'] : ['threads', 'tcp']).map((way) => [name, ranks, way] as const),
-);
+]
+  .flatMap(([name, ranks]) =>
+    (ranks === 1 ? ['threads'] : ['threads', 'tcp']).map((way) => [name, ranks, way] as const),
+  )
+  .concat(families.map((name) => [name, 2, name === 'minimax_m2' ? 'tcp' : 'threads'] as const));
 
 test.each(cases)('%s on %i ranks over %s agrees with its golden in fp32', async (name, ranks, transport) => {
   const { status, report, output } = await verify(
