@@ -185,7 +185,7 @@ export const minimax: BuildLayer = (config, weights, layer) => {
   const moe = weights.at(name);
   const settings: GroupedSettings = {
     ...groupedSettings(config),
-    normBefore: { over: 'whole', norm: norms(attention, config) },
+    ...(config.flag('use_qk_norm', true) ? { normBefore: { over: 'whole', norm: norms(attention, config) } } : {}),
   };
   const experts = new Experts({
     layer,
@@ -271,10 +271,16 @@ export const glm4Moe: BuildLayer = (config, weights, layer) => {
   };
   return {
     attention: new GroupedAttention(attention, settings),
-    feedForward:
-      layer < config.number('first_k_dense_replace') ? dense(weights) : biasedExperts(config, weights, layer),
+    feedForward: isSparse(config, layer) ? biasedExperts(config, weights, layer) : dense(weights),
   };
 };
+
+/** By a type for each layer, else the first few layers are dense and after them every so many-th has experts. */
+export function isSparse(config: ConfigFields, layer: number): boolean {
+  const type = config.list('mlp_layer_types')?.[layer];
+  if (type) return type === 'sparse';
+  return layer >= config.number('first_k_dense_replace', 0) && layer % config.number('moe_layer_freq', 1) === 0;
+}
 
 /** Sigmoid scores, a bias for choosing, groups: DeepSeek-V3 and what follows it. */
 export function biasedExperts(config: ConfigFields, weights: Weights, layer: number): Experts {

@@ -1,7 +1,7 @@
 /** The families with latent attention: DeepSeek, Kimi, GLM-4.7-Flash, GLM-5. */
 import type { ConfigFields } from './config-fields.ts';
 import { DenseNetwork, Experts, type FeedForward, swigluExperts } from './feed-forward.ts';
-import { biasedExperts, sharedExperts } from './grouped-families.ts';
+import { biasedExperts, isSparse, sharedExperts } from './grouped-families.ts';
 import { Indexer, LatentAttention } from './latent-attention.ts';
 import type { BuildLayer } from './layer.ts';
 import { latentScoreFactor, Rotary, type RotaryStyle, ropeFields } from './rotary.ts';
@@ -23,13 +23,6 @@ function latentAttention(config: ConfigFields, weights: Weights, layer: number, 
     rotary: new Rotary(fields, ropeDim, style),
     indexer,
   });
-}
-
-/** By a type for each layer, else the first few layers are dense and after them every so many-th has experts. */
-function isSparse(config: ConfigFields, layer: number): boolean {
-  const type = config.list('mlp_layer_types')?.[layer];
-  if (type) return type === 'sparse';
-  return layer >= config.number('first_k_dense_replace', 0) && layer % config.number('moe_layer_freq', 1) === 0;
 }
 
 function feedForward(

@@ -49,7 +49,7 @@ export class ReferenceModel {
   readonly #tied: boolean;
   readonly #addsOne: boolean;
 
-  constructor(json: Readonly<Record<string, unknown>>, tensors: ReadonlyMap<string, Tensor>) {
+  constructor({ config: json, tensors }: ReferenceCheckpoint) {
     const outer = new ConfigFields(json);
     const config = outer.inner('text_config') ?? outer;
     const modelType = config.text('model_type');
@@ -65,6 +65,10 @@ export class ReferenceModel {
       config.flag('tie_word_embeddings', !this.#weights.has('lm_head.weight')),
     );
     this.#layers = buildLayers(config, this.#body, build);
+  }
+
+  get vocabularySize(): number {
+    return this.#body.tensor('embed_tokens.weight').shape[0]!;
   }
 
   /** Goes on from position - 1, which must have been computed. What was computed for this position and later is forgotten. */
@@ -97,9 +101,14 @@ function buildLayers(config: ConfigFields, body: Weights, build: BuildLayer): re
   return layers;
 }
 
-/** A checkpoint folder: config.json and all its safetensors files. */
-export function readReferenceModel(folder: string): ReferenceModel {
+export interface ReferenceCheckpoint {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+}
+
+/** Of a folder: config.json and all its safetensors files. */
+export function readReferenceCheckpoint(folder: string): ReferenceCheckpoint {
   const files = readdirSync(folder).filter((file) => file.endsWith('.safetensors'));
   const tensors = new Map(files.flatMap((file) => [...readSafetensors(path.join(folder, file))]));
-  return new ReferenceModel(JSON.parse(readFileSync(path.join(folder, 'config.json'), 'utf8')), tensors);
+  return { config: JSON.parse(readFileSync(path.join(folder, 'config.json'), 'utf8')), tensors };
 }

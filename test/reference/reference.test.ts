@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { buildCheckpoint } from '../goldens/build-checkpoint.ts';
-import { type PositionResult, type ReferenceModel, readReferenceModel } from './reference-model.ts';
+import { type PositionResult, ReferenceModel, readReferenceCheckpoint } from './reference-model.ts';
 import { bestFirst } from './selection.ts';
 
 interface GoldenFile {
@@ -29,12 +29,16 @@ const names = readdirSync(goldens)
   .filter((file) => file.endsWith('.json'))
   .map((file) => file.slice(0, -5));
 
+function modelIn(folder: string): ReferenceModel {
+  return new ReferenceModel(readReferenceCheckpoint(folder));
+}
+
 async function modelOf(name: string, golden: GoldenFile): Promise<ReferenceModel> {
-  if (golden.seed === null) return readReferenceModel(path.join(goldens, '..', '..', 'models', name));
+  if (golden.seed === null) return modelIn(path.join(goldens, '..', '..', 'models', name));
   const folder = await mkdtemp(path.join(tmpdir(), 'trireme-reference-'));
   try {
     expect(await buildCheckpoint({ ...golden, seed: golden.seed }, folder)).toEqual([]);
-    return readReferenceModel(folder);
+    return modelIn(folder);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -54,6 +54,27 @@ describe('reading a config', () => {
     expect(readModelSpec(linear).rotary.scaling).toEqual({ kind: 'linear', factor: 2.5 });
   });
 
+  it.each(['deepseek_v3', 'glm4_moe'])('%s: a width of dense layers means nothing where there are none', (name) => {
+    const { config } = readGolden(name);
+    const spec = readModelSpec({ ...config, first_k_dense_replace: 0 });
+    expect(spec.layers.map(({ mlp }) => mlp.kind)).toEqual(['experts', 'experts', 'experts']);
+  });
+
+  it('hunyuan_v1_moe: a number of shared experts means nothing where they are not mixed in', () => {
+    const { config } = readGolden('hunyuan_v1_moe');
+    const spec = readModelSpec({ ...config, use_mixed_mlp_moe: false });
+    expect(spec.layers[0]!.mlp).toMatchObject({ kind: 'experts', shared: null });
+  });
+
+  it.each([
+    [1, { normalise: false, scale: 4 }],
+    [2, { normalise: true, scale: 1 }],
+  ])('deepseek_v2: normalises the scores of %i chosen experts as its authors do', (chosen, routing) => {
+    const { config } = readGolden('deepseek_v2');
+    const spec = readModelSpec({ ...config, num_experts_per_tok: chosen, norm_topk_prob: true });
+    expect(spec.layers[1]!.mlp).toMatchObject({ routing });
+  });
+
   it('takes head_dim from the config where it is not hidden_size / heads', () => {
     expect(readModelSpec(readGolden('qwen3_moe').config).layers[0]!.attention).toMatchObject({
       heads: 8,

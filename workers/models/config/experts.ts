@@ -64,6 +64,7 @@ export function sparseLayers(
   fields: readonly string[],
   isSparse: LayerRule | undefined,
 ): LayerRule {
+  config.ignore(['intermediate_size']); // Of dense layers, which not every such model has.
   const list = { name: 'mlp_layer_types', known: ['dense', 'sparse'], type: 'sparse' } as const;
   return agreedLayers(config, list, { fields, isOf: isSparse });
 }

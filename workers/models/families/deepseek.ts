@@ -67,11 +67,11 @@ function latentFamily({ routing: routingOf, indexers }: Traits): Family {
   };
 }
 
-/** Softmax; the best experts, or those of the groups with the best expert. Scaled unless normalised. */
+/** Softmax; the best experts, or those of the groups with the best expert. Scaled unless normalised; one alone is not normalised. */
 function secondRouting(config: ConfigReader): Partial<RoutingSpec> {
   config.only('scoring_func', 'softmax');
   const groups = secondGroups(config);
-  const normalise = config.flag('norm_topk_prob');
+  const normalise = config.flag('norm_topk_prob') && config.size('num_experts_per_tok') > 1;
   const scale = config.positive('routed_scaling_factor');
   return { groups, normalise, scale: normalise ? 1 : scale };
 }

@@ -50,6 +50,7 @@ export const hunyuanMoe: Family = (config) => {
   const shared = config.flag('use_mixed_mlp_moe', true)
     ? { width: config.commonSize('num_shared_expert') * width, gated: false }
     : null;
+  config.ignore(['num_shared_expert']); // Where there is none.
   const mlp = readExperts(config, { width, shared });
   return {
     ...readSizes(config),

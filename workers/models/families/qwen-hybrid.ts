@@ -43,7 +43,6 @@ function hybrid(normalises: (config: ConfigReader) => boolean): Family {
     const grouped = readGrouped(config, { norm: 'before-rotation', gated: true });
     const hasAttention = attends(config);
     const isSparse = sparseByStep(config);
-    config.ignore(['intermediate_size']); // Of dense layers, which many of these models do not have.
     const shared = { width: config.size('shared_expert_intermediate_size'), gated: true };
     const experts = readExperts(config, { shared, routing: { normalise: normalises(config) } });
     return {

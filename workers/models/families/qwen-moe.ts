@@ -19,7 +19,6 @@ function sparse(traitsOf: (config: ConfigReader) => Traits): Family {
     const traits = traitsOf(config);
     const attention = readGrouped(config, traits.attention, traits.absent);
     const isSparse = sparseByStep(config);
-    config.ignore(['intermediate_size']); // Of dense layers, which many of these models do not have.
     const experts = readExperts(config, traits.experts);
     return {
       ...readSizes(config),
