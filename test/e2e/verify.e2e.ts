@@ -75,6 +75,21 @@ test.each(cases)('%s on %i ranks over %s agrees with its golden in fp32', async 
   }
 });
 
+test.each([
+  ['quantized/qwen3_moe_awq_int4', 4, 'tcp'],
+  ['quantized/qwen3_moe_gptq_int4', 2, 'threads'],
+])('%s on %i ranks over %s keeps its integers: exact in fp32, told in int8', async (name, ranks, way) => {
+  const flags = ['--ranks', `${ranks}`, '--transport', way, '--weights', 'native'];
+  const exact = await verify(name, goldenOf(name), ...flags, '--activations', 'fp32');
+  expect([exact.status, exact.report]).toEqual([0, expect.objectContaining({ passed: true, tolerance: 1e-4 })]);
+  for (const { continuationEqual } of exact.report!.scenarios) expect(continuationEqual).toBe(true);
+  const served = await verify(name, goldenOf(name), ...flags);
+  expect([served.status, served.report]).toEqual([
+    0,
+    expect.objectContaining({ tolerance: null, activations: 'int8' }),
+  ]);
+});
+
 test('a golden that the model does not meet ends with 1 and names the first layer that departs', async () => {
   const golden = JSON.parse(readFileSync(goldenOf('llama'), 'utf8'));
   golden.logits['23'][7] += 0.01;

@@ -34,14 +34,17 @@ export function keptColumns(integers: StoredIntegers, columns: Range): KeptBlock
   const [, width] = shape;
   // The groups of a part of the columns may be any.
   if (actOrder && columns.count < width) return undefined;
-  const end = columns.first + columns.count;
-  const isOneGroup = Math.floor(columns.first / groupSize) === Math.floor((end - 1) / groupSize);
-  const fits = (size: number): boolean => isOneGroup || (groupSize % size === 0 && columns.first % size === 0);
+  // Where groups begin within the columns, counted from the first of them.
+  const borders: number[] = [];
+  for (let at = groupSize - (columns.first % groupSize); at < columns.count; at += groupSize) borders.push(at);
+  const fits = (size: number): boolean => borders.every((border) => border % size === 0);
   const blockSize = blockSizes.find(fits);
   return blockSize === undefined ? undefined : { blockSize, hasZeros, reordered: actOrder };
 }
 
-/** A cut at a multiple of so many columns splits no group. */
-export function groupAlignment({ groupSize, actOrder }: StoredIntegers): number {
-  return actOrder ? Number.POSITIVE_INFINITY : groupSize;
+/** A cut of the columns at a multiple of this leaves blocks as large as those of the whole; 1: any cut does, or none helps. */
+export function cutAlignment({ groupSize, actOrder, shape: [, width] }: StoredIntegers): number {
+  if (actOrder) return Number.POSITIVE_INFINITY;
+  if (groupSize >= width) return 1;
+  return blockSizes.find((size) => groupSize % size === 0) ?? 1;
 }

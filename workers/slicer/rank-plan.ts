@@ -15,7 +15,7 @@ import { type Piece, pieceName, piecesOf } from '../models/pieces.ts';
 import { chooseSplit, type ExpertSplit, evenRange, type Place, shardOf } from '../models/shard.ts';
 import type { AttentionSpec } from '../models/spec.ts';
 import { tensorNames } from '../models/tensor-names.ts';
-import { groupAlignment, keptBlocks } from './kept-integers.ts';
+import { cutAlignment, keptBlocks } from './kept-integers.ts';
 import { vector } from './matrix.ts';
 import { AdapterInputs } from './pieces/adapter-inputs.ts';
 import { attentionOutPiece } from './pieces/attention-out.ts';
@@ -57,7 +57,7 @@ export const matrixFormats: Readonly<Record<WeightFormat, MatrixFormat>> = {
 export function splitFor(model: StoredModel, weights: WeightFormat, ranks: number): ExpertSplit {
   const { keepsIntegers, others } = matrixFormats[weights];
   const integers = keepsIntegers ? downIntegers(model) : [];
-  return chooseSplit(model.spec, ranks, Math.max(others === 'float' ? 1 : blockSize, ...integers.map(groupAlignment)));
+  return chooseSplit(model.spec, ranks, Math.max(others === 'float' ? 1 : blockSize, ...integers.map(cutAlignment)));
 }
 
 /** Of the matrices that are cut in columns when experts are sliced; those alike count once. */

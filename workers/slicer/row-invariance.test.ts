@@ -6,6 +6,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ModelProto, type ValueInfoProto } from '#proto/onnx.ts';
 import { type PieceInput, RankPieces, rowsOf } from '../../test/fixtures/package-pieces.ts';
+import { repackedCheckpoint, type Storage } from '../../test/fixtures/repacked-checkpoint.ts';
 import { goldenCheckpoint, temporaryFolder } from '../../test/fixtures/tiny-checkpoint.ts';
 import type { WeightFormat } from '../models/manifest.ts';
 import { type Piece, pieceName, piecesOf } from '../models/pieces.ts';
@@ -100,14 +101,29 @@ describe('a row of a piece', () => {
   );
 
   it.each(cuts)('has the same bits alone and among 64: %s, %s, %i ranks', async (name, weights, ranks) => {
+    expect(await departuresOf(folders.get(name)!.checkpoint, weights, ranks)).toEqual([]);
+  });
+
+  const packed: readonly (readonly [Storage, number])[] = [
+    [{ method: 'compressed-tensors', group: 32 }, 1],
+    [{ method: 'awq', group: 128 }, 1],
+    [{ method: 'gptq', group: 16 }, 4],
+    [{ method: 'gptq', group: 32, scattered: true }, 2],
+  ];
+
+  it.each(packed)('has the same bits with integers of the checkpoint: %j, %i ranks', async (storage, ranks) => {
     await using folder = await temporaryFolder();
-    const out = path.join(folder.path, 'package');
-    const manifest = await slice({ model: folders.get(name)!.checkpoint, out, ranks, weights });
-    using rank = new RankPieces(out, manifest, ranks - 1);
-    const departures = piecesOf(manifest.spec, shardOf(manifest.spec, { rank: ranks - 1, ranks }, manifest.experts))
-      .filter(({ kind }) => kind !== 'delta') // Its rows follow from each other.
-      .map((piece) => ({ piece: pieceName(piece), rows: new PieceRows(piece, rank).departures() }))
-      .filter(({ rows }) => rows.length > 0);
-    expect(departures).toEqual([]);
+    expect(await departuresOf(await repackedCheckpoint(folder.path, storage), 'native', ranks)).toEqual([]);
   });
 });
+
+async function departuresOf(model: string, weights: WeightFormat, ranks: number) {
+  await using folder = await temporaryFolder();
+  const out = path.join(folder.path, 'package');
+  const manifest = await slice({ model, out, ranks, weights });
+  using rank = new RankPieces(out, manifest, ranks - 1);
+  return piecesOf(manifest.spec, shardOf(manifest.spec, { rank: ranks - 1, ranks }, manifest.experts))
+    .filter(({ kind }) => kind !== 'delta') // Its rows follow from each other.
+    .map((piece) => ({ piece: pieceName(piece), rows: new PieceRows(piece, rank).departures() }))
+    .filter(({ rows }) => rows.length > 0);
+}

@@ -68,6 +68,24 @@ test.each(asGguf)('%s as a GGUF file in %s agrees with its golden in every scena
   for (const scenario of report.scenarios) expect(scenario.logitError).toBeLessThan(2e-5);
 });
 
+for (const name of ['kimi_k2_int4', 'qwen3_moe_gptq_int4', 'qwen3_moe_awq_int4']) {
+  test(`${name} with its own integers agrees in float32, and comes near with rows in int8`, async () => {
+    const model = await modelOf(`quantized/${name}`);
+    const common = { model, golden: goldenFile(`quantized/${name}`), ranks: 2, transport: 'threads' } as const;
+    const exact = await verify({ ...common, weights: 'native', activations: 'fp32' });
+    expect(exact).toMatchObject({ passed: true, tolerance: 1e-4, activations: 'fp32' });
+    for (const { logitError, continuationEqual } of exact.scenarios) {
+      expect(logitError).toBeLessThan(2e-5);
+      expect(continuationEqual).toBe(true);
+    }
+    const served = await verify({ ...common, weights: 'native' });
+    expect(served).toMatchObject({ passed: true, tolerance: null, activations: 'int8' });
+    expect(new Set(served.scenarios.map(({ logitError }) => logitError)).size).toBe(1);
+    expect(served.scenarios[0]!.logitError).toBeGreaterThan(1e-3);
+    expect(served.scenarios[0]!.logitError).toBeLessThan(0.1);
+  });
+}
+
 test('one changed weight in a layer makes the verification fail and name that layer', async () => {
   const folder = path.join(scratchFolder(), 'checkpoint-spoilt');
   cpSync(await modelOf('llama'), folder, { recursive: true });
