@@ -111,6 +111,7 @@ async function main(): Promise<void> {
   }
   if (values.json) console.log(JSON.stringify(rows));
   else print(rows);
+  if (rows.length === 0) throw new Error(`${values.goldens} has no golden that fits --only and --ranks`);
   if (rows.some(({ passed }) => !passed)) process.exitCode = 1;
 }
 

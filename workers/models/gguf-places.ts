@@ -129,9 +129,10 @@ function inEitherForm(place: TensorPlace): readonly TensorPlace[] {
 
 /**
  * True for a tensor that a GGUF file may hold and the model does not read: layers that predict further tokens, and factors of
- * angles, which are part of the spec.
+ * angles, which are part of the spec. `has` knows what else the file holds.
  */
-export function isExtraGgufTensor(name: string, { layers }: ModelSpec): boolean {
+export function isExtraGgufTensor(name: string, { layers }: ModelSpec, has: (name: string) => boolean): boolean {
   const layer = /^blk[.](\d+)[.]/.exec(name)?.[1];
-  return Number(layer ?? -1) >= layers.length || name === 'rope_freqs.weight';
+  if (layer === undefined || Number(layer) < layers.length) return name === 'rope_freqs.weight';
+  return ['enorm', 'hnorm', 'eh_proj'].some((part) => has(`blk.${layer}.nextn.${part}.weight`));
 }

@@ -175,14 +175,18 @@ function byKeyHead({ keyHeads }: DeltaSpec, group: number, offset: number, count
 }
 
 /**
- * True for a tensor that some files hold and the model does not read: layers beyond the last and mtp.* are for predicting
- * several tokens, frequencies are computed, and a model for images has more than text.
+ * True for a tensor that some files hold and the model does not read: some layers beyond the last and mtp.* are for predicting
+ * several tokens, frequencies are computed, and a model for images has more than text. `has` knows what else the checkpoint holds: a
+ * layer beyond the last that is like those before it means that config.json is of another model.
  */
-export function isExtraTensor(name: string, { layers }: ModelSpec): boolean {
-  const layer = /^model[.](?:language_model[.])?layers[.](\d+)[.]/.exec(name)?.[1];
-  if (Number(layer ?? -1) >= layers.length) return true;
+export function isExtraTensor(name: string, { layers }: ModelSpec, has: (name: string) => boolean): boolean {
+  const [, prefix, layer] = /^(model[.](?:language_model[.])?layers[.](\d+)[.])/.exec(name) ?? [];
+  if (layer !== undefined && Number(layer) >= layers.length) return predictingParts.some((part) => has(prefix + part));
   return extraNames.some((pattern) => pattern.test(name));
 }
+
+/** What joins a position's state with the token after it: only layers that predict several tokens have it. */
+const predictingParts = ['enorm.weight', 'hnorm.weight', 'eh_proj.weight'];
 
 const extraNames = [
   /^mtp[.]/,

@@ -101,6 +101,27 @@ describe('a field that a family cannot do without', () => {
     expect(refusal(rest)).toMatch(new RegExp(`has no field (.* or )?${field}( or |$)`));
   });
 
+  it.each<[name: string, left: string]>([
+    ['minimax-m2', 'rotary_dim'],
+    ['glm-4.5', 'partial_rotary_factor'],
+    ['qwen3-next-80b-a3b-instruct', 'partial_rotary_factor'],
+  ])('%s without the part of a head that is rotated', (name, left) => {
+    const { [left]: _, ...rest } = releasedConfig(name);
+    expect(refusal(rest)).toBe('config.json has no field partial_rotary_factor or rotary_dim');
+  });
+
+  it.each<[name: string, left: string, named: string]>([
+    ['deepseek-v3', 'mscale', 'rope_scaling.mscale'],
+    ['kimi-k2-instruct', 'mscale_all_dim', 'rope_scaling.mscale_all_dim'],
+    ['deepseek-v3', 'type', 'rope_scaling.rope_type or rope_scaling.type'],
+    ['llama-3.3-70b-instruct', 'rope_type', 'rope_scaling.rope_type or rope_scaling.type'],
+    ['hunyuan-a13b-instruct', 'type', 'rope_scaling.rope_type or rope_scaling.type'],
+  ])('%s without %s in its rope_scaling', (name, left, named) => {
+    const { rope_scaling: scaling, ...config } = releasedConfig(name);
+    const { [left]: _, ...rest } = scaling as Json;
+    expect(refusal({ ...config, rope_scaling: rest })).toBe(`config.json has no field ${named}`);
+  });
+
   it('is missing in a section as well', () => {
     const { rope_scaling: scaling, ...config } = releasedConfig('gpt-oss-20b');
     const { original_max_position_embeddings: _, ...rest } = scaling as Json;
@@ -137,6 +158,7 @@ describe('a field that asks for another computation', () => {
     ['ernie-4.5-21b-a3b-pt', { use_bias: true }],
     ['ernie-4.5-21b-a3b-pt', { moe_gate_act: 'sigmoid' }],
     ['ernie-4.5-21b-a3b-pt', { compression_ratio: 2 }],
+    ['ernie-4.5-21b-a3b-pt', { moe_norm_min: 0.5 }],
     ['gpt-oss-20b', { swiglu_alpha: 1 }],
     ['minimax-m2', { attn_type_list: Array<number>(62).fill(2) }],
     ['minimax-m2', { shared_intermediate_size: 1536 }],

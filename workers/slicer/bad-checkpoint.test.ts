@@ -113,6 +113,14 @@ describe('slicing refuses', () => {
     await rejected('INVALID_CHECKPOINT', /self_attn.sinks is no part of a qwen3_moe model/);
   });
 
+  it('more layers than config.json says', async () => {
+    await changeConfig(model, { num_hidden_layers: 2 });
+    await rejected(
+      'INVALID_CHECKPOINT',
+      /model.layers.2[.].* is no part of a qwen3_moe model as config.json describes it/,
+    );
+  });
+
   it('but not the extra layers of multi-token prediction', async () => {
     const extra = { name: 'model.layers.3.eh_proj.weight', dtype: 'I8', shape: [1], bytes: new Uint8Array(1) };
     await changeTensors(model, (tensors) => [...tensors, extra]);

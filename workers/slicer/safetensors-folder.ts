@@ -67,7 +67,7 @@ export class SafetensorsFolder implements Checkpoint {
   }
 
   isExtra(name: string): boolean {
-    return isExtraTensor(name, this.spec);
+    return isExtraTensor(name, this.spec, (other) => this.tensor(other) !== undefined);
   }
 
   companions(): Promise<readonly Companion[]> {

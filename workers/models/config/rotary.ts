@@ -8,7 +8,7 @@ export interface RotaryPlacement {
   /** Dimensions of a head that may be rotated. */
   readonly width: number;
   readonly pairs: RotarySpec['pairs'];
-  /** The config may say that a part of them is. */
+  /** A part of them may be: the config must say which. */
   readonly partial?: boolean;
   /** Of a config that does not say; absent, it must. */
   readonly theta?: number;
@@ -42,6 +42,8 @@ function rotatedDims(config: ConfigReader, { width, partial = false }: RotaryPla
     reader?.has('partial_rotary_factor') ? [reader.positive('partial_rotary_factor') * width] : [],
   );
   if (config.has('rotary_dim')) claims.push(config.size('rotary_dim'));
+  // Implementations differ in what they then take.
+  if (partial && claims.length === 0) throw config.missing(['partial_rotary_factor', 'rotary_dim']);
   const dims = claims[0] ?? width;
   const isFine = Number.isInteger(dims) && dims % 2 === 0 && dims <= width && claims.every((claim) => claim === dims);
   if (isFine && (partial || dims === width)) return dims;
@@ -99,8 +101,18 @@ function kindOf(section: ConfigReader): string {
   if (type !== undefined && legacy !== undefined && type !== legacy) {
     throw section.odd('type', legacy, `${type}, as rope_type says`);
   }
+  const scaled = section.names.find((name) => !unscaled.has(name) && section.has(name));
+  if (type === undefined && legacy === undefined && scaled !== undefined) throw section.missing(['rope_type', 'type']);
   return type ?? legacy ?? 'default';
 }
+
+/** What a section may hold that scales nothing. */
+const unscaled: ReadonlySet<string> = new Set([
+  'rope_theta',
+  'partial_rotary_factor',
+  'mrope_section',
+  'mrope_interleaved',
+]);
 
 /** Hunyuan: a larger base, the same at every length. */
 function byAlpha(section: ConfigReader, theta: number, dims: number): number {
@@ -153,7 +165,9 @@ function growth(factor: number, mscale: number): number {
 
 function attentionFactor(section: ConfigReader): number {
   const factor = section.positive('factor');
-  const hasScales = section.has('mscale') && section.has('mscale_all_dim');
+  const hasScales = section.has('mscale_all_dim');
+  // Implementations differ in what one of them means without the other.
+  if (hasScales !== section.has('mscale')) throw section.missing(hasScales ? 'mscale' : 'mscale_all_dim');
   const computed = hasScales
     ? growth(factor, section.positive('mscale')) / growth(factor, section.positive('mscale_all_dim'))
     : growth(factor, 1);

@@ -48,7 +48,7 @@ export const ernieMoe: Family = (config) => {
   const shared = count === 0 ? null : { width: count * width, gated: false };
   const routing = { correction: config.flag('moe_use_aux_free', true) };
   const experts = readExperts(config, { shared, routing });
-  config.ignore(['moe_norm_min']); // Softmax over the chosen is never so small.
+  config.only('moe_norm_min', 1e-12); // Sums of chosen scores are never so small.
   config.only('moe_gate_act', 'softmax');
   return {
     ...readSizes(config, true),

@@ -622,6 +622,14 @@ describe('a GGUF file', () => {
     expect(await sliced(at('further.gguf'))).toEqual(original);
   });
 
+  it('has no more layers than it says', async () => {
+    await convert('qwen3_moe', at('model.gguf'), withKeys({ 'qwen3moe.block_count': u32(2) }));
+    await expect(sliced(at('model.gguf'))).rejects.toMatchObject({
+      code: 'INVALID_CHECKPOINT',
+      message: expect.stringMatching(/^tensor blk.2[.].* is no part of a qwen3_moe model/),
+    });
+  });
+
   it('may say which layers of gpt-oss have windows', async () => {
     const pattern = { 'gpt-oss.attention.sliding_window_pattern': flags([false, true]) };
     await convert('gpt_oss', at('model.gguf'), withKeys(pattern));

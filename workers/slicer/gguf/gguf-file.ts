@@ -83,7 +83,7 @@ export class GgufFile implements Checkpoint {
   }
 
   isExtra(name: string): boolean {
-    return isExtraGgufTensor(name, this.spec);
+    return isExtraGgufTensor(name, this.spec, (other) => this.tensor(other) !== undefined);
   }
 
   async companions(): Promise<readonly Companion[]> {
@@ -152,7 +152,8 @@ async function describe(metadata: Metadata, tensors: PlacedTensors): Promise<{ c
 
 function refuseUnreadTypes(tensors: PlacedTensors, spec: ModelSpec, file: string): void {
   const isRead = (type: string): boolean => isFloatType(type) || blockFormats.has(type);
-  const odd = [...tensors.all].find(({ name, dtype }) => !isRead(dtype) && !isExtraGgufTensor(name, spec));
+  const has = (name: string): boolean => tensors.get(name) !== undefined;
+  const odd = [...tensors.all].find(({ name, dtype }) => !isRead(dtype) && !isExtraGgufTensor(name, spec, has));
   if (!odd) return;
   const supported = [...floatTypes, ...blockFormats.keys()].join(', ');
   throw new TriremeError(
