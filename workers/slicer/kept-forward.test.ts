@@ -4,6 +4,8 @@
  */
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { blockConfigs, blockModel } from '../../test/fixtures/block-model.ts';
+import { blockTypes } from '../../test/fixtures/ggml-blocks.ts';
 import { RankPieces } from '../../test/fixtures/package-pieces.ts';
 import { repackedCheckpoint, type Storage } from '../../test/fixtures/repacked-checkpoint.ts';
 import { slowForward } from '../../test/fixtures/slow-forward.ts';
@@ -119,5 +121,29 @@ describe('kept integers', () => {
       message: expect.stringMatching(/groups of model.layers.1.mlp.up_proj.weight have not 32 columns each/),
     });
     expect((await slice({ model, out, ranks: 1, weights: 'fp32' })).weights).toBe('fp32');
+  });
+});
+
+describe('blocks of a GGUF file', () => {
+  it.each([
+    [
+      'llama',
+      'Q4_0',
+      1,
+      /^from F32, Q4_0: integers of 15 matrices kept as stored, 1 dequantised that .*; other weights float32, exactly/,
+    ],
+    ['qwen3_moe', 'Q4_0', 2, /^from F32, Q4_0: integers of 42 matrices kept as stored, 4 dequantised/],
+    ['qwen3_moe', 'Q4_1', 1, /^from F32, Q4_1: float32, exactly$/],
+  ] as const)('of %s in %s on %i ranks stay as they are where they are integers', async (name, type, ranks, words) => {
+    await using folder = await temporaryFolder();
+    const { gguf, floats } = await blockModel(
+      folder.path,
+      blockTypes.find((one) => one.name === type)!,
+      blockConfigs[name],
+    );
+    const exact = await logitsOf(floats, { ranks: 1, weights: 'fp32' });
+    const kept = await logitsOf(gguf, { ranks, weights: 'native', activations: 'fp32' });
+    expect(kept.manifest.provenance.quantisation).toMatch(words);
+    expect(largestDifference(exact.logits, kept.logits)).toBeLessThan(2e-5);
   });
 });

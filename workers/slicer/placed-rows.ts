@@ -17,10 +17,15 @@ export function rangesOf(places: readonly Strided[] | undefined, rows: Range): r
   return parts;
 }
 
-/** A tensor's integers where they lie in those of a larger one; undefined when its rows are not rows there, one after the other. */
+/** A tensor's integers where they lie in those of a larger one; undefined when its rows are not rows there. */
 export function placedIntegers(stored: StoredIntegers, { rows, columns, transposed }: TensorPlace) {
-  if (transposed || columns || rows?.some(({ step }) => step !== 1)) return undefined;
+  if (transposed || columns) return undefined;
   return rows ? new PlacedIntegers(stored, rows) : stored;
+}
+
+/** From the first to the last of these rows. */
+function spanOf({ first, count, step }: Strided): Range {
+  return { first, count: (count - 1) * step + 1 };
 }
 
 class PlacedIntegers implements StoredIntegers {
@@ -43,20 +48,34 @@ class PlacedIntegers implements StoredIntegers {
   async readCodes(rows: Range, columns: Range, codes: Uint8Array): Promise<void> {
     let done = 0;
     for (const part of rangesOf(this.#places, rows)) {
-      await this.#stored.readCodes(part, columns, codes.subarray(done * columns.count));
+      await this.#readCodes(part, columns, codes.subarray(done * columns.count));
       done += part.count;
     }
   }
 
+  /** Rows between those that are wanted are read as well: they lie close together. */
+  async #readCodes(part: Strided, columns: Range, codes: Uint8Array): Promise<void> {
+    if (part.step === 1) return this.#stored.readCodes(part, columns, codes);
+    const span = spanOf(part);
+    const all = new Uint8Array(span.count * columns.count);
+    await this.#stored.readCodes(span, columns, all);
+    for (let row = 0; row < part.count; row++) {
+      const from = row * part.step * columns.count;
+      codes.set(all.subarray(from, from + columns.count), row * columns.count);
+    }
+  }
+
   async readGroups(rows: Range): Promise<Groups> {
-    const count = rows.count * groupCount(this);
-    const all = { scales: new Float32Array(count), zeros: new Uint8Array(count) };
+    const groups = groupCount(this);
+    const all = { scales: new Float32Array(rows.count * groups), zeros: new Uint8Array(rows.count * groups) };
     let done = 0;
     for (const part of rangesOf(this.#places, rows)) {
-      const { scales, zeros } = await this.#stored.readGroups(part);
-      all.scales.set(scales, done);
-      all.zeros.set(zeros, done);
-      done += scales.length;
+      const { scales, zeros } = await this.#stored.readGroups(spanOf(part));
+      for (let row = 0; row < part.count; row++, done += groups) {
+        const from = row * part.step * groups;
+        all.scales.set(scales.subarray(from, from + groups), done);
+        all.zeros.set(zeros.subarray(from, from + groups), done);
+      }
     }
     return all;
   }

@@ -4,7 +4,8 @@ import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadTokenizer } from '../../../services/tokenizer/tokenizer.ts';
-import { blockTypes, makeRows } from '../../../test/fixtures/ggml-blocks.ts';
+import { blockConfigs, blockModel } from '../../../test/fixtures/block-model.ts';
+import { blockTypes } from '../../../test/fixtures/ggml-blocks.ts';
 import {
   type Config,
   convertCheckpoint,
@@ -93,74 +94,11 @@ describe('a golden model as a GGUF file', () => {
   });
 });
 
-const blockConfig: Config = {
-  model_type: 'qwen3_moe',
-  hidden_size: 256,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  head_dim: 128,
-  intermediate_size: 256,
-  moe_intermediate_size: 256,
-  num_experts: 3,
-  num_experts_per_tok: 2,
-  norm_topk_prob: true,
-  mlp_only_layers: [1],
-  rms_norm_eps: 1e-6,
-  max_position_embeddings: 64,
-  tie_word_embeddings: false,
-  rope_parameters: { rope_type: 'default', rope_theta: 10_000 },
-  vocab_size: 40,
-};
-
-/** Rows of blocks for each matrix of the model, and the numbers that they stand for. */
-function makeBlocks(type: (typeof blockTypes)[number]) {
-  const rows = new Map<string, Uint8Array>();
-  const keyOf = (values: Float32Array): string =>
-    Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('latin1');
-  const tensors = expectedTensors(readModelSpec(blockConfig)).map(({ name, shape }, i): FloatTensor => {
-    const [count = 1, width = 1] = shape;
-    if (shape.length === 1) return { name, shape, values: new Float32Array(count).fill(1 + i / 64) };
-    const values = new Float32Array(count * width);
-    for (let row = 0; row < count; row++) {
-      const block = makeRows(type, 1, width, 1000 * i + row, 0.2);
-      values.set(block.values, row * width);
-      rows.set(keyOf(values.subarray(row * width, (row + 1) * width)), block.bytes);
-    }
-    return { name, shape, values };
-  });
-  /** Of a tensor whose rows are some of those. */
-  const encode = ({ name, shape, values }: FloatTensor): GgufTensor => {
-    if (shape.length === 1) return { name, shape, type: 0, bytes: new Uint8Array(values.buffer) };
-    const width = shape.at(-1)!;
-    const parts = Array.from({ length: values.length / width }, (_, row) =>
-      rows.get(keyOf(values.subarray(row * width, (row + 1) * width))),
-    );
-    return { name, shape, type: type.id, bytes: Buffer.concat(parts.map((part) => part!)) };
-  };
-  return { tensors, encode };
-}
-
-async function writeFloats(checkpoint: string, config: Config, tensors: readonly FloatTensor[]): Promise<void> {
-  await mkdir(checkpoint);
-  await writeFile(path.join(checkpoint, 'config.json'), JSON.stringify(config));
-  await writeFile(path.join(checkpoint, 'tokenizer.json'), JSON.stringify(plainTokenizer(Number(config.vocab_size))));
-  const stored = tensors.map(({ values, ...tensor }) => ({
-    ...tensor,
-    dtype: 'F32',
-    bytes: new Uint8Array(values.buffer),
-  }));
-  await writeSafetensors(path.join(checkpoint, 'model.safetensors'), stored);
-}
-
 describe.each(blockTypes)('a model in $name', (type) => {
   it('has the weights that its blocks stand for, to the bit', async () => {
-    const { tensors, encode } = makeBlocks(type);
-    await writeFloats(at('floats'), blockConfig, tensors);
-    const blocks = ggufTensorsOf(blockConfig, tensors).map(encode);
-    await writeGguf(at('model.gguf'), { metadata: ggufMetadataOf(blockConfig), tensors: blocks });
-    expect(await sliced(at('model.gguf'))).toEqual(await sliced(at('floats')));
-    expect(await inspect(at('model.gguf'))).toMatchObject({ storedTypes: ['F32', type.name] });
+    const { floats, gguf } = await blockModel(folder.path, type, blockConfigs.qwen3_moe);
+    expect(await sliced(gguf)).toEqual(await sliced(floats));
+    expect(await inspect(gguf)).toMatchObject({ storedTypes: ['F32', type.name] });
   });
 });
 

@@ -2,10 +2,13 @@
 import type { Range } from '../../models/shard.ts';
 import type { BlockFormat } from '../gguf/blocks/block-format.ts';
 import { blockFormats } from '../gguf/blocks/block-formats.ts';
+import { q40 } from '../gguf/blocks/small-blocks.ts';
+import { BlockIntegers } from './block-integers.ts';
 import { asMatrix, type ReadableTensor } from './readable-tensor.ts';
 import type { StoredSource } from './stored-source.ts';
 
-export function blockTensor({ checkpoint, buffer }: StoredSource, name: string): ReadableTensor | undefined {
+export function blockTensor(source: StoredSource, name: string): ReadableTensor | undefined {
+  const { checkpoint, buffer } = source;
   const stored = checkpoint.tensor(name);
   const format = stored && blockFormats.get(stored.dtype);
   if (!format) return undefined;
@@ -19,6 +22,7 @@ export function blockTensor({ checkpoint, buffer }: StoredSource, name: string):
     format: dtype,
     stored: [name],
     rowBytes,
+    ...(format === q40 ? { integers: new BlockIntegers(source, stored) } : {}),
     async read(rows, columns, values) {
       const raw = buffer.take(rows.count * rowBytes);
       await checkpoint.read(name, rows.first * rowBytes, new Uint8Array(raw, 0, rows.count * rowBytes));
