@@ -1,18 +1,12 @@
 /** Golden models as GGUF files: the same layers, and weights to the bit, as from their safetensors. */
 import { truncateSync } from 'node:fs';
-import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadTokenizer } from '../../../services/tokenizer/tokenizer.ts';
 import { blockConfigs, blockModel } from '../../../test/fixtures/block-model.ts';
 import { blockTypes } from '../../../test/fixtures/ggml-blocks.ts';
-import {
-  type Config,
-  convertCheckpoint,
-  type FloatTensor,
-  ggufMetadataOf,
-  ggufTensorsOf,
-} from '../../../test/fixtures/gguf-checkpoint.ts';
+import { convertCheckpoint } from '../../../test/fixtures/gguf-checkpoint.ts';
 import {
   f32,
   flag,
@@ -34,9 +28,6 @@ import {
   type TemporaryFolder,
   temporaryFolder,
 } from '../../../test/fixtures/tiny-checkpoint.ts';
-import { plainTokenizer, writeSafetensors } from '../../../test/goldens/write-checkpoint.ts';
-import { expectedTensors } from '../../models/expected-tensors.ts';
-import { readModelSpec } from '../../models/families.ts';
 import { inspect } from '../inspect.ts';
 import { openCheckpoint } from '../open-checkpoint.ts';
 import { slice } from '../slice.ts';
