@@ -1,4 +1,4 @@
-/** Integers of a rank's matrix, in the blocks of MatMulNBits: [rows, blocks, blockSize/2] bytes, the first of two codes in the low half. */
+/** Integers of a rank's matrix, in the blocks of MatMulNBits: [rows, blocks, bytes], the first of two 4-bit codes in the low half. */
 import { assert } from '#platform/assert.ts';
 import type { KeptBlocks } from './kept-integers.ts';
 import type { Matrix, Rectangle } from './matrix.ts';
@@ -9,6 +9,7 @@ import { damaged } from './stored/scales.ts';
 /** Codes that are unpacked at a time, and always at least one row. */
 const chunkCodes = 8 << 20;
 const twoMiddles = middleCode | (middleCode << 4);
+const middleByte = 128;
 
 /** Some rows in blocks; valid until the next are read. */
 export interface BlockRows {
@@ -56,7 +57,7 @@ export class IntegerReader {
       const blockGroups = groupsOfBlocks(integers, part, kept);
       const scaleOf = (row: number, block: number): number => row * groupCount(integers) + blockGroups[block]!;
       await take({
-        packed: packCodes(codes, columns.count, kept.blockSize, order),
+        packed: packCodes(codes, columns.count, kept, order),
         ...spreadGroups(rows.count, blockGroups.length, groups, scaleOf),
       });
     }
@@ -81,16 +82,22 @@ function groupsOfBlocks({ groupSize }: StoredIntegers, { columns }: Rectangle, {
   );
 }
 
-/** codes [rows, columns], one a byte -> [rows, blocks, blockSize/2]; in the given order of columns. What fills the last block is 0. */
-function packCodes(codes: Uint8Array, columns: number, blockSize: number, order?: Int32Array): Uint8Array {
-  const rowBytes = (Math.ceil(columns / blockSize) * blockSize) / 2;
+/** codes [rows, columns], one a byte -> [rows, blocks, bytes]; in the given order of columns. What fills the last block is 0. */
+function packCodes(
+  codes: Uint8Array,
+  columns: number,
+  { bits, blockSize }: KeptBlocks,
+  order?: Int32Array,
+): Uint8Array {
+  const perByte = 8 / bits;
+  const rowBytes = (Math.ceil(columns / blockSize) * blockSize) / perByte;
   const rows = codes.length / columns;
   const packed = new Uint8Array(rows * rowBytes);
   for (let row = 0; row < rows; row++) {
     for (let i = 0; i < columns; i++) {
       const code = codes[row * columns + (order ? order[i]! : i)]!;
-      const at = row * rowBytes + (i >> 1);
-      packed[at] = packed[at]! | (code << (4 * (i & 1)));
+      const at = row * rowBytes + Math.floor(i / perByte);
+      packed[at] = packed[at]! | (code << (bits * (i % perByte)));
     }
   }
   return packed;
@@ -117,10 +124,10 @@ function spreadGroups(
 }
 
 /** Rows of zeros. */
-function emptyRows(rows: number, columns: number, { blockSize }: KeptBlocks): BlockRows {
+function emptyRows(rows: number, columns: number, { bits, blockSize }: KeptBlocks): BlockRows {
   const blocks = Math.ceil(columns / blockSize);
   return {
-    packed: new Uint8Array((rows * blocks * blockSize) / 2).fill(twoMiddles),
+    packed: new Uint8Array((rows * blocks * blockSize * bits) / 8).fill(bits === 4 ? twoMiddles : middleByte),
     scales: new Float32Array(rows * blocks),
     zeros: new Uint8Array(rows * Math.ceil(blocks / 2)).fill(twoMiddles),
   };

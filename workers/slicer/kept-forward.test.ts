@@ -129,21 +129,29 @@ describe('blocks of a GGUF file', () => {
     [
       'llama',
       'Q4_0',
+      'native',
       1,
-      /^from F32, Q4_0: integers of 15 matrices kept as stored, 1 dequantised that .*; other weights float32, exactly/,
+      /^from F32, Q4_0: integers of 15 matrices kept as stored, 1 dequantised that .*; other/,
     ],
-    ['qwen3_moe', 'Q4_0', 2, /^from F32, Q4_0: integers of 42 matrices kept as stored, 4 dequantised/],
-    ['qwen3_moe', 'Q4_1', 1, /^from F32, Q4_1: float32, exactly$/],
-  ] as const)('of %s in %s on %i ranks stay as they are where they are integers', async (name, type, ranks, words) => {
+    ['qwen3_moe', 'Q4_0', 'native', 2, /^from F32, Q4_0: integers of 42 matrices kept as stored, 4 dequantised/],
+    ['llama', 'Q8_0', 'native', 1, /^from F32, Q8_0: integers of 15 matrices kept as stored, 1 dequantised/],
+    ['qwen3_moe', 'Q8_0', 'int8', 2, /^from F32, Q8_0: integers of 42 matrices kept as stored, 4 dequantised/],
+    ['qwen3_moe', 'Q4_1', 'native', 1, /^from F32, Q4_1: float32, exactly$/],
+    ['qwen3_moe', 'Q4_K', 'native', 1, /^from F32, Q4_K: float32, exactly$/],
+  ] as const)('%s in %s, as %s on %i ranks: integers stay as they are', async (name, type, weights, ranks, words) => {
     await using folder = await temporaryFolder();
-    const { gguf, floats } = await blockModel(
-      folder.path,
-      blockTypes.find((one) => one.name === type)!,
-      blockConfigs[name],
-    );
+    const blocks = blockTypes.find((one) => one.name === type)!;
+    const { gguf, floats } = await blockModel(folder.path, blocks, blockConfigs[name]);
     const exact = await logitsOf(floats, { ranks: 1, weights: 'fp32' });
-    const kept = await logitsOf(gguf, { ranks, weights: 'native', activations: 'fp32' });
+    const kept = await logitsOf(gguf, { ranks, weights, activations: 'fp32' });
     expect(kept.manifest.provenance.quantisation).toMatch(words);
     expect(largestDifference(exact.logits, kept.logits)).toBeLessThan(2e-5);
+    await using checkpoint = await openCheckpoint(gguf);
+    const tensors = ModelTensors.find(checkpoint);
+    for (const { rank, weightBytes, pieces } of kept.manifest.shards) {
+      const computed = rankWeightBytes(tensors, weights, { rank, ranks });
+      expect(weightBytes).toBeGreaterThanOrEqual(computed);
+      expect(weightBytes).toBeLessThan(computed + 64 * 15 * Object.keys(pieces).length);
+    }
   });
 });

@@ -93,7 +93,7 @@ it.each(cuts)('%s on %i ranks: every code, zero point and scale of the file', as
 function integers(columns: number, groupSize: number, actOrder = false): StoredIntegers {
   const unread = (): Promise<never> => Promise.reject(new Error('planning reads nothing'));
   const parts = { readCodes: unread, readGroups: unread, readOrder: unread };
-  return { shape: [8, columns], groupSize, hasZeros: true, actOrder, ...parts };
+  return { shape: [8, columns], bits: 4, groupSize, hasZeros: true, actOrder, ...parts };
 }
 
 describe('blocks of a part of the columns', () => {

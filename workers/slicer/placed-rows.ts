@@ -1,6 +1,7 @@
 /** Rows of a tensor that lie in a larger one. */
 import type { Strided, TensorPlace } from '../models/places.ts';
 import type { Range } from '../models/shard.ts';
+import type { Bits } from './quantise.ts';
 import { type Groups, groupCount, type StoredIntegers } from './stored/integers.ts';
 
 /** Of the rows that make up a tensor those from rows.first on, as they lie in the stored tensor. */
@@ -30,6 +31,7 @@ function spanOf({ first, count, step }: Strided): Range {
 
 class PlacedIntegers implements StoredIntegers {
   readonly shape: readonly [number, number];
+  readonly bits: Bits;
   readonly groupSize: number;
   readonly hasZeros: boolean;
   readonly actOrder: boolean;
@@ -38,6 +40,7 @@ class PlacedIntegers implements StoredIntegers {
 
   constructor(stored: StoredIntegers, places: readonly Strided[]) {
     this.shape = [places.reduce((sum, { count }) => sum + count, 0), stored.shape[1]];
+    this.bits = stored.bits;
     this.groupSize = stored.groupSize;
     this.hasZeros = stored.hasZeros;
     this.actOrder = stored.actOrder;

@@ -34,7 +34,7 @@ export function tensorGroups(model: StoredModel): readonly TensorGroup[] {
   for (const { name, shape, cut, role } of expectedTensors(spec)) {
     const kvHeads = cut === 'kv-rows' ? kvHeadsOf(spec, name) : 1;
     const integers = model.integers(name);
-    const kind = integers && [integers.groupSize, integers.hasZeros, integers.actOrder];
+    const kind = integers && [integers.bits, integers.groupSize, integers.hasZeros, integers.actOrder];
     const key = JSON.stringify([role, cut, kvHeads, shape, kind]);
     groups.set(key, { shape, cut, role, kvHeads, integers, count: (groups.get(key)?.count ?? 0) + 1 });
   }
@@ -91,22 +91,23 @@ export function rankBytes(groups: readonly TensorGroup[], shard: RankShard, byte
 }
 
 function packageBytes(weights: WeightFormat, { rank }: RankShard): BytesOf {
-  const { keepsIntegers, others } = matrixFormats[weights];
+  const { keeps, others } = matrixFormats[weights];
   return ({ role, shape, integers }, rows, columns) => {
     if (role !== 'matrix' && role !== 'head') return rows * columns * floatBytes;
     const first = columns === shape[1] ? 0 : rank * columns;
-    const kept = keepsIntegers && integers ? keptColumns(integers, { first, count: columns }) : undefined;
+    const kept =
+      integers && keeps.includes(integers.bits) ? keptColumns(integers, { first, count: columns }) : undefined;
     if (kept) return keptBytes(kept, rows, columns);
     if (others === 'float') return rows * columns * floatBytes;
     return rows * blocksPerRow(columns) * (bytesPerBlock(others) + floatBytes);
   };
 }
 
-function keptBytes({ blockSize, hasZeros, reordered }: KeptBlocks, rows: number, columns: number): number {
+function keptBytes({ bits, blockSize, hasZeros, reordered }: KeptBlocks, rows: number, columns: number): number {
   const blocks = Math.ceil(columns / blockSize);
   const zeros = hasZeros ? Math.ceil(blocks / 2) : 0;
   const order = reordered ? columns * BigInt64Array.BYTES_PER_ELEMENT : 0;
-  return rows * (blocks * (blockSize / 2 + floatBytes) + zeros) + order;
+  return rows * (blocks * ((blockSize * bits) / 8 + floatBytes) + zeros) + order;
 }
 
 /** Bytes of weights.bin without the gaps that alignment makes (under 64 bytes a weight). Errors: ILLEGAL_RANK_COUNT. */

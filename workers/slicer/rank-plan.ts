@@ -39,24 +39,24 @@ export interface RankPlan {
 
 /** How the large matrices of a package are stored. */
 export interface MatrixFormat {
-  /** Integers of the checkpoint stay as they are, where a rank can hold its part of them. */
-  readonly keepsIntegers: boolean;
+  /** Integers of the checkpoint of so many bits stay as they are, where a rank can hold its part of them. */
+  readonly keeps: readonly Bits[];
   /** All others. */
   readonly others: 'float' | Bits;
 }
 
 /** Floats have no faster form than float32 on CPU, and widening is exact: of a float checkpoint `native` and `fp32` are the same bytes. */
 export const matrixFormats: Readonly<Record<WeightFormat, MatrixFormat>> = {
-  native: { keepsIntegers: true, others: 'float' },
-  fp32: { keepsIntegers: false, others: 'float' },
-  int8: { keepsIntegers: false, others: 8 },
-  int4: { keepsIntegers: true, others: 4 },
+  native: { keeps: [4, 8], others: 'float' },
+  fp32: { keeps: [], others: 'float' },
+  int8: { keeps: [8], others: 8 },
+  int4: { keeps: [4], others: 4 },
 };
 
 /** Quantised experts are sliced at the borders of blocks, or not at all. */
 export function splitFor(model: StoredModel, weights: WeightFormat, ranks: number): ExpertSplit {
-  const { keepsIntegers, others } = matrixFormats[weights];
-  const integers = keepsIntegers ? downIntegers(model) : [];
+  const { keeps, others } = matrixFormats[weights];
+  const integers = downIntegers(model).filter(({ bits }) => keeps.includes(bits));
   return chooseSplit(model.spec, ranks, Math.max(others === 'float' ? 1 : blockSize, ...integers.map(cutAlignment)));
 }
 
@@ -67,7 +67,7 @@ function downIntegers(model: StoredModel): readonly StoredIntegers[] {
     if (mlp.kind !== 'experts') continue;
     for (let expert = 0; expert < mlp.experts; expert++) {
       const integers = model.integers(tensorNames.layer(layer).expert(expert).down);
-      if (integers) kinds.set(`${integers.groupSize} ${integers.actOrder}`, integers);
+      if (integers) kinds.set(`${integers.bits} ${integers.groupSize} ${integers.actOrder}`, integers);
     }
   }
   return [...kinds.values()];
@@ -81,14 +81,14 @@ export interface PlanOptions extends Place {
 /** Errors: ILLEGAL_RANK_COUNT. */
 export function planRank(model: StoredModel, { weights, activations, ...place }: PlanOptions): RankPlan {
   const { spec } = model;
-  const { keepsIntegers, others } = matrixFormats[weights];
+  const { keeps, others } = matrixFormats[weights];
   const layout = new WeightLayout();
   const shard = shardOf(spec, place, splitFor(model, weights, place.ranks));
   const plan: PiecePlan = {
     spec,
     shard,
     format: others,
-    keep: (matrix) => (keepsIntegers ? keptBlocks(model, matrix) : undefined),
+    keep: (matrix) => keptBlocks(model, matrix, keeps),
     activations,
     layout,
     adapters: undefined,

@@ -80,7 +80,7 @@ export class WeightLayout {
   integers(matrix: Matrix, kept: KeptBlocks): Pick<WeightOf<'integers'>, 'values' | 'scales' | 'zeros'> {
     return this.#once({ matrix, kept }, () => {
       const blocks = Math.ceil(matrix.columns / kept.blockSize);
-      const values = this.#take((matrix.rows * blocks * kept.blockSize) / 2);
+      const values = this.#take((matrix.rows * blocks * kept.blockSize * kept.bits) / 8);
       const scales = this.#take(matrix.rows * blocks * Float32Array.BYTES_PER_ELEMENT);
       const zeros = kept.hasZeros ? this.#take(matrix.rows * Math.ceil(blocks / 2)) : undefined;
       return { kind: 'integers', matrix, kept, values, scales, zeros } as const;

@@ -72,8 +72,8 @@ function integerLinear(
   output?: string,
 ): string {
   const { values, scales, zeros } = plan.layout.integers(matrix, kept);
-  const { blockSize } = kept;
-  const product = { matrix, bits: 4, blockSize, values, scales, zeros } as const;
+  const { bits, blockSize } = kept;
+  const product = { matrix, bits, blockSize, values, scales, zeros } as const;
   if (!kept.reordered) return blockProduct(graph, plan, { ...product, rows }, output);
   const range = plan.layout.order(matrix.parts[0]!.tensor, matrix.columns);
   const order = graph.external(graph.unique('order'), 'i64', [matrix.columns], range);

@@ -2,8 +2,7 @@
 import type { Range } from '../../models/shard.ts';
 import type { BlockFormat } from '../gguf/blocks/block-format.ts';
 import { blockFormats } from '../gguf/blocks/block-formats.ts';
-import { q40 } from '../gguf/blocks/small-blocks.ts';
-import { BlockIntegers } from './block-integers.ts';
+import { integersOf } from './block-integers.ts';
 import { asMatrix, type ReadableTensor } from './readable-tensor.ts';
 import type { StoredSource } from './stored-source.ts';
 
@@ -22,7 +21,7 @@ export function blockTensor(source: StoredSource, name: string): ReadableTensor 
     format: dtype,
     stored: [name],
     rowBytes,
-    ...(format === q40 ? { integers: new BlockIntegers(source, stored) } : {}),
+    ...integersOf(source, stored),
     async read(rows, columns, values) {
       const raw = buffer.take(rows.count * rowBytes);
       await checkpoint.read(name, rows.first * rowBytes, new Uint8Array(raw, 0, rows.count * rowBytes));

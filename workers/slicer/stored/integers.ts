@@ -1,9 +1,10 @@
-/** Matrices of 4-bit integers that share scales in groups along a row, whatever packs them: value = (code - zero) * scale. */
+/** Matrices of integers of four or eight bits that share scales in groups along a row, whatever packs them: value = (code - zero) * scale. */
 import type { Range } from '../../models/shard.ts';
+import type { Bits } from '../quantise.ts';
 import type { GroupSize } from './quantisation-config.ts';
 import { damaged } from './scales.ts';
 
-/** The zero point of a symmetric matrix. */
+/** The zero point of a symmetric matrix of 4-bit integers. */
 export const middleCode = 8;
 
 export interface Groups {
@@ -15,13 +16,15 @@ export interface Groups {
 export interface StoredIntegers {
   /** [out, in] */
   readonly shape: readonly [rows: number, columns: number];
+  /** Of a code. */
+  readonly bits: Bits;
   /** Columns with one scale; the last group of a row may have fewer. */
   readonly groupSize: number;
   /** Zero points may differ from the middle. */
   readonly hasZeros: boolean;
   /** Columns belong to groups in any order, which readOrder tells. */
   readonly actOrder: boolean;
-  /** Fills `codes` [rows, columns], 0 to 15, one a byte. */
+  /** Fills `codes` [rows, columns], from 0 on, one a byte. */
   readCodes(rows: Range, columns: Range, codes: Uint8Array): Promise<void>;
   /** All groups of these rows. Errors: INVALID_CHECKPOINT for a scale that is no number. */
   readGroups(rows: Range): Promise<Groups>;

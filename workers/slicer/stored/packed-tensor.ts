@@ -42,6 +42,7 @@ export function packedTensor(source: StoredSource, name: string): ReadableTensor
 }
 
 class PackedIntegers implements StoredIntegers {
+  readonly bits = 4;
   readonly shape: readonly [number, number];
   readonly groupSize: number;
   readonly hasZeros: boolean;

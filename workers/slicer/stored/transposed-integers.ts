@@ -48,6 +48,7 @@ export function transposedParts({ checkpoint }: StoredSource, codes: StoredTenso
 }
 
 export class TransposedIntegers implements StoredIntegers {
+  readonly bits = 4;
   readonly shape: readonly [number, number];
   readonly groupSize: number;
   readonly hasZeros = true;
