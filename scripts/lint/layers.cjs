@@ -101,7 +101,7 @@ module.exports = {
       'The only doors to native code.',
       'node_modules/(koffi|onnxruntime-node)',
       '^workers/runtime/(ort-api|process-memory)[.]ts$',
-      '^services/hub/file-lock[.]ts$',
+      '^services/platform/file-lock[.]ts$',
     ),
     only('etcd3', 'The only door to etcd.', 'node_modules/etcd3', '^services/platform/store-etcd[a-z-]*[.]ts$'),
     only('nats', 'The only door to NATS.', 'node_modules/nats', '^services/platform/bus-nats[a-z-]*[.]ts$'),

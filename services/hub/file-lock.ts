@@ -1,32 +1,17 @@
-/**
- * The lock that tools around the Hub take before they load a blob: flock(2) on a file. It ends with its process, however that
- * ends. Node has no such call, so it comes from the C library.
- */
+/** The lock that tools around the Hub take before they load a blob: flock(2) on a file. */
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
-import koffi from 'koffi';
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
+import { tryLock } from '#platform/file-lock.ts';
 import { asIoError } from '#platform/io-error.ts';
-
-/** sys/file.h, the same on every Unix. */
-const lockExclusive = 2;
-const lockNonBlocking = 4;
 
 const pollMs = 100;
 /** Long enough for somebody else to load a large blob over a slow line. */
 const maxWaitMs = 6 * 3_600_000;
+const otherDisk = 'Put the cache on a file system with locks, by HF_HUB_CACHE';
 /** Several users of one group may share a cache. */
 const lockFileMode = 0o664;
-
-type Flock = (fd: number, operation: number) => number;
-let loadedFlock: Flock | undefined;
-
-/** Loaded at first use: koffi's settings, which the runtime changes when it is imported, are fixed from then on. */
-function flock(fd: number, operation: number): number {
-  loadedFlock ??= koffi.load(null).func('int flock(int fd, int operation)') as Flock;
-  return loadedFlock(fd, operation);
-}
 
 export interface LockWait {
   readonly clock: Clock;
@@ -47,7 +32,7 @@ export class FileLock implements AsyncDisposable {
     const handle = await openLockFile(file);
     try {
       const endMs = clock.now() + maxWaitMs;
-      for (let isFirst = true; !tryLock(handle, file); isFirst = false) {
+      for (let isFirst = true; !tryLock(handle, file, otherDisk); isFirst = false) {
         if (isFirst) onWait?.();
         if (clock.now() >= endMs) throw stillBusy(file);
         await clock.sleep(pollMs, signal);
@@ -71,16 +56,6 @@ async function openLockFile(file: string): Promise<FileHandle> {
   } catch (cause) {
     throw asIoError(cause, `open the lock ${file}`);
   }
-}
-
-function tryLock({ fd }: FileHandle, file: string): boolean {
-  if (flock(fd, lockExclusive | lockNonBlocking) === 0) return true;
-  const { EAGAIN, EACCES, EINTR } = koffi.os.errno;
-  const errno = koffi.errno();
-  if (errno === EAGAIN || errno === EACCES || errno === EINTR) return false;
-  throw new TriremeError('IO_ERROR', `cannot lock ${file}: error ${errno} of flock`, {
-    remedy: 'Put the cache on a file system with locks, by HF_HUB_CACHE',
-  });
 }
 
 function stillBusy(file: string): TriremeError {

@@ -41,6 +41,7 @@ export const errorCodes = {
   MISSING_TOKENIZER: { grpc: 9, http: 500, exit: 66 },
   ILLEGAL_RANK_COUNT: { grpc: 3, http: 400, exit: 64 },
   DIGEST_MISMATCH: { grpc: 9, http: 500, exit: 65 },
+  OUTPUT_BUSY: { grpc: 14, http: 503, exit: 75 },
   DISK_FULL: { grpc: 8, http: 507, exit: 74 },
   IO_ERROR: { grpc: 13, http: 500, exit: 74 },
   // The Hugging Face Hub and the cache that is shared with other tools.

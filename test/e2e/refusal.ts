@@ -56,7 +56,10 @@ export interface Refusal {
  * Remedy`, or the same as an object.
  */
 export async function refusal(flags: readonly string[], options: RunOptions = {}): Promise<Refusal> {
-  const [asText, asJson] = await Promise.all([run(flags, options), run([...flags, '--json'], options)]);
+  const runs = [() => run(flags, options), () => run([...flags, '--json'], options)] as const;
+  // Two slicings into one place would be in each other's way.
+  const [asText, asJson] =
+    flags[0] === 'slice' ? [await runs[0](), await runs[1]()] : await Promise.all([runs[0](), runs[1]()]);
   expect([asText.stdout, asJson.stdout], asText.stderr).toEqual(['', '']);
   const { status, code, line } = lastLine(asText);
   expect(asText.stderr).toBe(`${line}\n`);
@@ -65,7 +68,7 @@ export async function refusal(flags: readonly string[], options: RunOptions = {}
   };
   expect([asJson.status, error.exit, error.code]).toEqual([status, status, code]);
   const said = `${error.code}: ${error.message}${error.remedy ? `. ${error.remedy}` : ''}`;
-  expect(withoutRandomParts(said)).toBe(withoutRandomParts(line));
+  expect(said.replaceAll(/\s+/g, ' ')).toBe(line.replaceAll(/\s+/g, ' '));
   return { status, code, line };
 }
 
@@ -74,9 +77,4 @@ export function lastLine({ status, stderr }: Outcome): Refusal {
   const line = stderr.trimEnd().split('\n').at(-1) ?? '';
   expect(line, stderr).toMatch(/^[A-Z_]+: ./);
   return { status, code: line.slice(0, line.indexOf(':')), line };
-}
-
-/** Both runs have staging folders and ports of their own. */
-function withoutRandomParts(text: string): string {
-  return text.replaceAll(/slicing-[\w-]+/g, 'slicing-x').replaceAll(/\s+/g, ' ');
 }

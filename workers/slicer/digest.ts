@@ -4,12 +4,11 @@ import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
 import { asIoError } from '#platform/io-error.ts';
 import type { FileDigest } from '../models/manifest.ts';
-import type { Progress } from './progress.ts';
 
 const bufferBytes = 4 << 20;
 
-/** `file` is relative to `folder`, and how the digest names it. Errors: IO_ERROR, CANCELLED. */
-export async function digestFile(folder: string, file: string, progress: Progress): Promise<FileDigest> {
+/** `file` is relative to `folder`, and how the digest names it. Errors: IO_ERROR; what `onRead`, told how many bytes were read, throws. */
+export async function digestFile(folder: string, file: string, onRead: (bytes: number) => void): Promise<FileDigest> {
   const hash = createHash('sha256');
   const buffers = [Buffer.alloc(bufferBytes), Buffer.alloc(bufferBytes)];
   let bytes = 0;
@@ -24,7 +23,7 @@ export async function digestFile(folder: string, file: string, progress: Progres
       reading.catch(() => {}); // Told by the turn that waits for it, or the work has ended.
       hash.update(buffer.subarray(0, bytesRead));
       bytes += bytesRead;
-      progress.advance(bytesRead);
+      onRead(bytesRead);
     }
   } catch (cause) {
     throw asIoError(cause, `read ${file}`);

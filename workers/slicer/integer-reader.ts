@@ -1,22 +1,21 @@
 /** Integers of a rank's matrix, in the blocks of MatMulNBits: [rows, blocks, bytes], the first of two 4-bit codes in the low half. */
 import { assert } from '#platform/assert.ts';
+import type { Range } from '../models/shard.ts';
 import type { KeptBlocks } from './kept-integers.ts';
 import type { Matrix, Rectangle } from './matrix.ts';
 import type { ModelTensors } from './model-tensors.ts';
 import { groupCount, middleCode, type StoredIntegers } from './stored/integers.ts';
 import { damaged } from './stored/scales.ts';
 
-/** Codes that are unpacked at a time, and always at least one row. */
-const chunkCodes = 8 << 20;
 const twoMiddles = middleCode | (middleCode << 4);
 const middleByte = 128;
 
-/** Some rows in blocks; valid until the next are read. */
+/** Rows in blocks. */
 export interface BlockRows {
   readonly packed: Uint8Array;
   /** [rows, blocks] */
   readonly scales: Float32Array;
-  /** [rows, ceil(blocks/2)], the first of two in the low half. */
+  /** [rows, ceil(blocks/2)], the first of two in the low half; empty where all are in the middle. */
   readonly zeros: Uint8Array;
 }
 
@@ -28,14 +27,14 @@ export class IntegerReader {
     this.#tensors = tensors;
   }
 
-  /** Calls `take` with the matrix's rows in order, some at a time. Errors: those of StoredIntegers. */
-  async read(matrix: Matrix, kept: KeptBlocks, take: (rows: BlockRows) => Promise<void>): Promise<void> {
+  /** Fills `target` with all rows of the matrix. Errors: those of StoredIntegers. */
+  async read(matrix: Matrix, kept: KeptBlocks, target: BlockRows): Promise<void> {
     let rows = 0;
     for (const part of matrix.parts) {
-      await this.#readPart(part, kept, take);
+      await this.#readPart(part, kept, blockRowsOf(target, matrix.rows, { first: rows, count: part.rows.count }));
       rows += part.rows.count;
     }
-    if (rows < matrix.rows) await take(emptyRows(matrix.rows - rows, matrix.columns, kept));
+    fillEmpty(kept, blockRowsOf(target, matrix.rows, { first: rows, count: matrix.rows - rows }));
   }
 
   /** Of a reordered matrix: which column each is. Errors: INVALID_CHECKPOINT for groups of uneven sizes. */
@@ -44,23 +43,17 @@ export class IntegerReader {
     return sortedColumns(tensor, await integers.readOrder(), integers.groupSize);
   }
 
-  async #readPart(part: Rectangle, kept: KeptBlocks, take: (rows: BlockRows) => Promise<void>): Promise<void> {
-    const { columns } = part;
+  async #readPart(part: Rectangle, kept: KeptBlocks, target: BlockRows): Promise<void> {
+    const { columns, rows } = part;
     const integers = this.#integers(part.tensor);
     const order = kept.reordered ? await this.order(part.tensor) : undefined;
-    const perChunk = Math.max(1, Math.floor(chunkCodes / columns.count));
-    for (let done = 0; done < part.rows.count; done += perChunk) {
-      const rows = { first: part.rows.first + done, count: Math.min(perChunk, part.rows.count - done) };
-      const codes = this.#codesFor(rows.count * columns.count);
-      await integers.readCodes(rows, columns, codes);
-      const groups = await integers.readGroups(rows);
-      const blockGroups = groupsOfBlocks(integers, part, kept);
-      const scaleOf = (row: number, block: number): number => row * groupCount(integers) + blockGroups[block]!;
-      await take({
-        packed: packCodes(codes, columns.count, kept, order),
-        ...spreadGroups(rows.count, blockGroups.length, groups, scaleOf),
-      });
-    }
+    const codes = this.#codesFor(rows.count * columns.count);
+    await integers.readCodes(rows, columns, codes);
+    packCodes(codes, columns.count, kept, order, target.packed);
+    const groups = await integers.readGroups(rows);
+    const blockGroups = groupsOfBlocks(integers, part, kept);
+    const scaleOf = (row: number, block: number): number => row * groupCount(integers) + blockGroups[block]!;
+    spreadGroups(rows.count, blockGroups.length, groups, scaleOf, target);
   }
 
   #integers(tensor: string): StoredIntegers {
@@ -75,6 +68,15 @@ export class IntegerReader {
   }
 }
 
+/** Some of `count` rows. */
+function blockRowsOf({ packed, scales, zeros }: BlockRows, count: number, rows: Range): BlockRows {
+  const part = <T extends Uint8Array | Float32Array>(all: T): T => {
+    const width = all.length / count;
+    return all.subarray(rows.first * width, (rows.first + rows.count) * width) as T;
+  };
+  return { packed: part(packed), scales: part(scales), zeros: part(zeros) };
+}
+
 /** Of columns that are in the order of their groups. */
 function groupsOfBlocks({ groupSize }: StoredIntegers, { columns }: Rectangle, { blockSize }: KeptBlocks): number[] {
   return Array.from({ length: Math.ceil(columns.count / blockSize) }, (_, block) =>
@@ -87,12 +89,13 @@ function packCodes(
   codes: Uint8Array,
   columns: number,
   { bits, blockSize }: KeptBlocks,
-  order?: Int32Array,
-): Uint8Array {
+  order: Int32Array | undefined,
+  packed: Uint8Array,
+): void {
   const perByte = 8 / bits;
   const rowBytes = (Math.ceil(columns / blockSize) * blockSize) / perByte;
   const rows = codes.length / columns;
-  const packed = new Uint8Array(rows * rowBytes);
+  packed.fill(0);
   for (let row = 0; row < rows; row++) {
     for (let i = 0; i < columns; i++) {
       const code = codes[row * columns + (order ? order[i]! : i)]!;
@@ -100,7 +103,6 @@ function packCodes(
       packed[at] = packed[at]! | (code << (bits * (i % perByte)));
     }
   }
-  return packed;
 }
 
 function spreadGroups(
@@ -108,29 +110,26 @@ function spreadGroups(
   blocks: number,
   groups: { readonly scales: Float32Array; readonly zeros: Uint8Array },
   indexOf: (row: number, block: number) => number,
-): Pick<BlockRows, 'scales' | 'zeros'> {
-  const scales = new Float32Array(rows * blocks);
+  { scales, zeros }: BlockRows,
+): void {
   const zeroBytes = Math.ceil(blocks / 2);
-  const zeros = new Uint8Array(rows * zeroBytes);
+  zeros.fill(0);
   for (let row = 0; row < rows; row++) {
     for (let block = 0; block < blocks; block++) {
       const from = indexOf(row, block);
       scales[row * blocks + block] = groups.scales[from]!;
+      if (zeros.length === 0) continue;
       const at = row * zeroBytes + (block >> 1);
       zeros[at] = zeros[at]! | (groups.zeros[from]! << (4 * (block & 1)));
     }
   }
-  return { scales, zeros };
 }
 
 /** Rows of zeros. */
-function emptyRows(rows: number, columns: number, { bits, blockSize }: KeptBlocks): BlockRows {
-  const blocks = Math.ceil(columns / blockSize);
-  return {
-    packed: new Uint8Array((rows * blocks * blockSize * bits) / 8).fill(bits === 4 ? twoMiddles : middleByte),
-    scales: new Float32Array(rows * blocks),
-    zeros: new Uint8Array(rows * Math.ceil(blocks / 2)).fill(twoMiddles),
-  };
+function fillEmpty({ bits }: KeptBlocks, { packed, scales, zeros }: BlockRows): void {
+  packed.fill(bits === 4 ? twoMiddles : middleByte);
+  scales.fill(0);
+  zeros.fill(twoMiddles);
 }
 
 /** Columns by group, those of a group in their own order. */

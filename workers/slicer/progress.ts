@@ -12,6 +12,7 @@ export class Progress {
   readonly #signal: AbortSignal | undefined;
   readonly #onProgress: ((report: ProgressReport) => void) | undefined;
   #doneBytes = 0;
+  #isStopped = false;
 
   constructor(totalBytes: number, signal?: AbortSignal, onProgress?: (report: ProgressReport) => void) {
     this.#totalBytes = totalBytes;
@@ -19,10 +20,17 @@ export class Progress {
     this.#onProgress = onProgress;
   }
 
+  /** Ends whatever still works, at its next report. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
   /** Call between pieces of work that take well under a second. Errors: CANCELLED. */
   advance(bytes: number): void {
     this.#doneBytes += bytes;
     this.#onProgress?.({ doneBytes: this.#doneBytes, totalBytes: this.#totalBytes });
-    if (this.#signal?.aborted) throw new TriremeError('CANCELLED', 'slicing was interrupted; nothing was left behind');
+    if (this.#isStopped || this.#signal?.aborted) {
+      throw new TriremeError('CANCELLED', 'slicing was interrupted; nothing was left behind');
+    }
   }
 }

@@ -8,7 +8,7 @@ function quantised(values: Float32Array, rows: number, columns: number, bits: Bi
   const blocks = blocksPerRow(columns);
   const packed = new Uint8Array(rows * blocks * bytesPerBlock(bits));
   const scales = new Float32Array(rows * blocks);
-  quantise(values, rows, columns, bits, packed, scales, 0);
+  quantise(values, rows, columns, bits, packed, scales);
   return { packed, scales };
 }
 

@@ -20,7 +20,7 @@ export function bytesPerBlock(bits: Bits): number {
   return (blockSize * bits) / 8;
 }
 
-/** Quantises `rows` rows. `packed` takes rows * blocks * bytesPerBlock bytes, `scales` rows * blocks numbers from `scalesAt`. */
+/** Quantises `rows` rows. `packed` takes rows * blocks * bytesPerBlock bytes, `scales` rows * blocks numbers. */
 export function quantise(
   values: Float32Array,
   rows: number,
@@ -28,19 +28,18 @@ export function quantise(
   bits: Bits,
   packed: Uint8Array,
   scales: Float32Array,
-  scalesAt: number,
 ): void {
   const blocks = blocksPerRow(columns);
   const blockBytes = bytesPerBlock(bits);
   assert(packed.length >= rows * blocks * blockBytes, 'the packed rows have room');
-  assert(scales.length >= scalesAt + rows * blocks, 'the scales have room');
+  assert(scales.length >= rows * blocks, 'the scales have room');
   const pack = bits === 4 ? packNibbles : packBytes;
   for (let row = 0; row < rows; row++) {
     for (let block = 0; block < blocks; block++) {
       const start = row * columns + block * blockSize;
       const count = Math.min(blockSize, columns - block * blockSize);
       const index = row * blocks + block;
-      scales[scalesAt + index] = pack(values, start, count, packed, index * blockBytes);
+      scales[index] = pack(values, start, count, packed, index * blockBytes);
     }
   }
 }

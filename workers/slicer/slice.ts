@@ -1,6 +1,7 @@
 /** From a checkpoint to a package: check everything, then stream the weights, then put the folder in place. */
 import { copyFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { TriremeError } from '#platform/errors.ts';
 import { asIoError } from '#platform/io-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import {
@@ -8,18 +9,19 @@ import {
   type FileDigest,
   type Manifest,
   manifestFormat,
-  type ShardManifest,
   type WeightFormat,
 } from '../models/manifest.ts';
 import { refuseIllegalRankCount } from '../models/shard.ts';
 import type { Checkpoint, Companion } from './checkpoint.ts';
-import { describeQuantisation, IntegerTally } from './describe-quantisation.ts';
 import { digestBytes, digestFile } from './digest.ts';
+import { startEncoding } from './encoding.ts';
+import { FinishedRanks } from './finished-ranks.ts';
 import { ModelTensors } from './model-tensors.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
+import { PackageRanks } from './package-ranks.ts';
 import { Progress, type ProgressReport } from './progress.ts';
 import { rankWeightBytes } from './rank-bytes.ts';
-import { planRank, splitFor } from './rank-plan.ts';
+import { splitFor } from './rank-plan.ts';
 import { RankWriter } from './rank-writer.ts';
 import { Staging } from './staging.ts';
 
@@ -32,13 +34,16 @@ export interface SliceOptions {
   readonly weights: WeightFormat;
   /** int8 when it is not given. Rows times blocks in fp32 have not the same bits beside other rows: for comparing, not for serving. */
   readonly activations?: Activations;
+  /** That encode weights: 0 is only this one. As many as are worth it when it is not given; the package is the same. */
+  readonly threads?: number;
   /** Aborting it ends the work with CANCELLED within a fraction of a second. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (report: ProgressReport) => void;
 }
 
 /**
- * Returns the manifest of the package that is now at `out`. On any error nothing new is there. Errors: those of openCheckpoint,
+ * Returns the manifest of the package that is now at `out`. On any error nothing new is there. After CANCELLED, as after a kill, ranks that are
+ * whole wait in a hidden folder beside it for the same call; after any other error nothing is left. Errors: those of openCheckpoint,
  * ModelTensors and Staging; ILLEGAL_RANK_COUNT, MISSING_TOKENIZER, DISK_FULL, CANCELLED.
  */
 export async function slice(options: SliceOptions): Promise<Manifest> {
@@ -46,39 +51,76 @@ export async function slice(options: SliceOptions): Promise<Manifest> {
   refuseIllegalRankCount(checkpoint.spec, options.ranks);
   const tensors = ModelTensors.find(checkpoint);
   const companions = await checkpoint.companions();
+  const copied = companions.filter(({ contents }) => contents === undefined);
+  const inputs = [...checkpoint.files, ...copied.map(({ name }) => name)];
+  const origin = await describeOrigin(checkpoint.folder, inputs, options);
   const staging = await Staging.begin(options.out);
+  let finished: FinishedRanks | undefined;
   try {
-    const manifest = await writePackage({ checkpoint, tensors, companions }, staging.folder, options);
+    finished = await FinishedRanks.open(staging, origin);
+    const source = { checkpoint, tensors, companions, inputs };
+    const manifest = await writePackage(source, { folder: staging.packageFolder, finished }, options);
     await staging.publish();
     return manifest;
   } catch (cause) {
-    await staging.discard();
-    throw asIoError(cause, `write the package ${options.out}`);
+    if (!isCancelled(cause) || !finished || finished.isEmpty) {
+      await staging.discard();
+      throw asIoError(cause, `write the package ${options.out}`);
+    }
+    await staging.leave();
+    throw new TriremeError('CANCELLED', 'slicing was interrupted', {
+      remedy: 'The same command goes on from the ranks that are whole',
+      cause,
+    });
   }
+}
+
+function isCancelled(cause: unknown): boolean {
+  return cause instanceof TriremeError && cause.code === 'CANCELLED';
+}
+
+/** Whatever the bytes of ranks follow from. Nobody can write to a file without its time of change being another one. */
+async function describeOrigin(folder: string, inputs: readonly string[], options: SliceOptions): Promise<string> {
+  const { weights, ranks, activations = 'int8' } = options;
+  const files: (readonly string[])[] = [];
+  for (const file of inputs) {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path.join(folder, file), { bigint: true });
+    files.push([file, ...[dev, ino, size, mtimeNs, ctimeNs].map(String)]);
+  }
+  return JSON.stringify({ format: manifestFormat, version: packageJson.version, weights, ranks, activations, files });
 }
 
 interface SliceSource {
   readonly checkpoint: Checkpoint;
   readonly tensors: ModelTensors;
   readonly companions: readonly Companion[];
+  /** Files of the checkpoint that are read or copied. */
+  readonly inputs: readonly string[];
+}
+
+interface Target {
+  /** Where the package comes into being. */
+  readonly folder: string;
+  readonly finished: FinishedRanks;
 }
 
 async function writePackage(
-  { checkpoint, tensors, companions }: SliceSource,
-  folder: string,
+  { checkpoint, tensors, companions, inputs }: SliceSource,
+  { folder, finished }: Target,
   options: SliceOptions,
 ): Promise<Manifest> {
   const endTokens = await checkpoint.endTokens();
-  const copied = companions.filter(({ contents }) => contents === undefined);
-  const inputs = [...checkpoint.files, ...copied.map(({ name }) => name)];
-  const progress = new Progress(
-    await totalBytes({ checkpoint, tensors }, inputs, options),
-    options.signal,
-    options.onProgress,
+  const weightBytes = weightBytesOf(tensors, options);
+  const totalBytes = weightBytes + (await bytesOf(checkpoint.folder, inputs));
+  const progress = new Progress(totalBytes, options.signal, options.onProgress);
+  await using encoding = startEncoding({ ...options, tensors, bytes: weightBytes });
+  const writer = new RankWriter(tensors, encoding, progress);
+  const ranks = new PackageRanks({ folder, finished, writer, tensors, progress });
+  const [inputDigests, { files, shards, ...numbers }] = await bothOrNone(
+    digestInputs(checkpoint.folder, inputs, progress),
+    ranks.write({ activations: 'int8', ...options }),
+    () => progress.stop(),
   );
-  const inputDigests: FileDigest[] = [];
-  for (const file of inputs) inputDigests.push(await digestFile(checkpoint.folder, file, progress));
-  const { files, shards, ...numbers } = await writeRanks(tensors, folder, options, progress);
   files.push(...(await writeCompanions(companions, inputDigests, checkpoint.folder, folder)));
   const { name, ...source } = await checkpoint.source();
   const manifest: Manifest = {
@@ -98,31 +140,18 @@ async function writePackage(
   return manifest;
 }
 
-interface WrittenRanks extends Pick<Manifest, 'shards' | 'activations'>, Pick<Manifest['provenance'], 'quantisation'> {
-  readonly files: FileDigest[];
+/** When one fails, the other is stopped and waited for. Errors: those of the one that failed first. */
+async function bothOrNone<A, B>(a: Promise<A>, b: Promise<B>, stop: () => void): Promise<[A, B]> {
+  const both = Promise.all([a, b]);
+  both.catch(stop);
+  await Promise.allSettled([a, b]);
+  return both;
 }
 
-async function writeRanks(
-  tensors: ModelTensors,
-  folder: string,
-  { weights, ranks, activations = 'int8' }: SliceOptions,
-  progress: Progress,
-): Promise<WrittenRanks> {
-  const writer = new RankWriter(tensors, progress);
-  const integers = new IntegerTally(tensors);
-  const files: FileDigest[] = [];
-  const shards: ShardManifest[] = [];
-  let hasBlocks = false;
-  for (let rank = 0; rank < ranks; rank++) {
-    // One plan at a time: with many experts and ranks, all of them would outgrow the weights that are in memory.
-    const plan = planRank(tensors, { weights, activations, rank, ranks });
-    files.push(...(await writer.write(folder, plan)));
-    shards.push(plan.shard);
-    integers.add(plan.weights);
-    hasBlocks ||= plan.weights.some(({ kind }) => kind === 'blocks' || kind === 'integers');
-  }
-  const quantisation = describeQuantisation({ weights, activations, stored: tensors.formats, integers });
-  return { files, shards, activations: hasBlocks ? activations : 'fp32', quantisation };
+async function digestInputs(folder: string, inputs: readonly string[], progress: Progress): Promise<FileDigest[]> {
+  const digests: FileDigest[] = [];
+  for (const file of inputs) digests.push(await digestFile(folder, file, (bytes) => progress.advance(bytes)));
+  return digests;
 }
 
 async function writeCompanions(
@@ -141,14 +170,12 @@ async function writeCompanions(
   return files;
 }
 
-async function totalBytes(
-  { checkpoint, tensors }: Pick<SliceSource, 'checkpoint' | 'tensors'>,
-  inputs: readonly string[],
-  options: SliceOptions,
-): Promise<number> {
-  const { weights, ranks } = options;
-  const sizes = await Promise.all(inputs.map((file) => stat(path.join(checkpoint.folder, file))));
-  const read = sizes.reduce((sum, { size }) => sum + size, 0);
-  const written = Array.from({ length: ranks }, (_, rank) => rankWeightBytes(tensors, weights, { rank, ranks }));
-  return written.reduce((sum, bytes) => sum + bytes, read);
+function weightBytesOf(tensors: ModelTensors, { weights, ranks }: SliceOptions): number {
+  const bytes = Array.from({ length: ranks }, (_, rank) => rankWeightBytes(tensors, weights, { rank, ranks }));
+  return bytes.reduce((sum, rankBytes) => sum + rankBytes, 0);
+}
+
+async function bytesOf(folder: string, files: readonly string[]): Promise<number> {
+  const facts = await Promise.all(files.map((file) => stat(path.join(folder, file))));
+  return facts.reduce((sum, { size }) => sum + size, 0);
 }

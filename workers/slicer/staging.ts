@@ -1,108 +1,142 @@
 /**
- * A package comes into being in a hidden folder beside its place and is moved there when whole, so that a folder under
- * the package's name is always complete. What a killed run left is removed by the next run for the same place.
+ * A package comes into being in a hidden folder beside its place and is moved there when whole, so that a folder under the package's name is
+ * always complete. The hidden folder is locked while somebody works there; what a killed run left in it is found by the next run.
  */
-import { readFileSync } from 'node:fs';
-import { mkdir, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { TriremeError } from '#platform/errors.ts';
+import { tryLock } from '#platform/file-lock.ts';
 import { asIoError, isMissing, isOccupied } from '#platform/io-error.ts';
 import { readPlainFile } from '#platform/plain-file.ts';
-import { systemRandom } from '#platform/random.ts';
 
-/** How often somebody else may put a package in the place just as it was cleared. */
-const publishAttempts = 5;
+/** How often somebody else may put a package in the place just as it was cleared, or remove the hidden folder as it was locked. */
+const mostAttempts = 5;
 
-/** Start time of a process in ticks since boot: with the number it names a process once and for all. */
-function startOf(pid: number | 'self'): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // Field 22, counted after the command's name, which may hold anything.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    // No such process, or no /proc: both mean that nobody can be shown to be at work.
-    return undefined;
-  }
-}
-
-function prefixFor(place: string): string {
-  return `.${path.basename(place)}.slicing-`;
-}
-
-function isAbandoned(name: string, prefix: string): boolean {
-  const [pid, start] = name.slice(prefix.length).split('-');
-  return startOf(Number(pid)) !== start;
-}
+const names = { package: 'package', replaced: 'replaced' } as const;
 
 export class Staging {
   /** The package's final folder. */
   readonly place: string;
-  /** Where to write it. */
+  /** Hidden, and this one's alone: whatever helps to go on after a kill may lie here. */
   readonly folder: string;
+  readonly #lock: FileHandle;
 
-  private constructor(place: string, folder: string) {
+  private constructor(place: string, folder: string, lock: FileHandle) {
     this.place = place;
     this.folder = folder;
+    this.#lock = lock;
+  }
+
+  /** Where to write the package. */
+  get packageFolder(): string {
+    return path.join(this.folder, names.package);
   }
 
   /**
-   * Clears leftovers and makes the folder. Errors: INVALID_ARGUMENT when something other than a package or an empty folder
-   * is at `place`; DISK_FULL, IO_ERROR.
+   * Makes the hidden folder, or takes what a killed run left. Errors: INVALID_ARGUMENT when something other than a package or an empty
+   * folder is at `place`; OUTPUT_BUSY when somebody else is at work there; DISK_FULL, IO_ERROR.
    */
   static async begin(place: string): Promise<Staging> {
     const target = await followLinks(place);
-    const parent = path.dirname(target);
-    const prefix = prefixFor(target);
     try {
       await refuseForeignFolder(target);
-      await mkdir(parent, { recursive: true });
-      const siblings = (await readdir(parent)).filter((name) => name.startsWith(prefix));
-      for (const name of siblings.filter((sibling) => isAbandoned(sibling, prefix))) {
-        await rm(path.join(parent, name), { recursive: true, force: true });
-      }
-      const folder = path.join(parent, `${prefix}${process.pid}-${startOf('self') ?? 0}-${systemRandom.id()}`);
-      await mkdir(folder);
-      return new Staging(target, folder);
+      const folder = path.join(path.dirname(target), `.${path.basename(target)}.slicing`);
+      const staging = new Staging(target, folder, await lockFolder(folder, place));
+      await staging.#restore();
+      return staging;
     } catch (cause) {
       throw asIoError(cause, `prepare ${place}`);
     }
   }
 
-  /** Puts the folder in its place, instead of a package that is there. Errors: IO_ERROR. */
+  /** Puts the package in its place, instead of one that is there, and ends. Errors: IO_ERROR. */
   async publish(): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#replace();
-        return;
+        break;
       } catch (cause) {
-        if (!isOccupied(cause) || attempt === publishAttempts) {
+        if (!isOccupied(cause) || attempt === mostAttempts) {
           throw asIoError(cause, `move the package to ${this.place}`);
         }
       }
     }
+    await this.discard();
   }
 
-  /** Only a full folder must be moved first; it goes to a name that the next run would remove. */
+  /** Only a full folder must be moved first. */
   async #replace(): Promise<void> {
-    const replaced = `${this.folder}-replaced`;
-    await rename(this.place, replaced).catch((cause: unknown) => {
+    await rename(this.place, this.#replaced).catch((cause: unknown) => {
       if (!isMissing(cause)) throw cause;
     });
     try {
-      await rename(this.folder, this.place);
+      await rename(this.packageFolder, this.place);
     } catch (cause) {
-      // Back to where it was, unless somebody else has taken the place.
-      await rename(replaced, this.place).catch(() => undefined);
+      await this.#restore();
       throw cause;
-    } finally {
-      await rm(replaced, { recursive: true, force: true });
     }
   }
 
-  /** Never fails: what cannot be removed now is removed by the next run. */
+  get #replaced(): string {
+    return path.join(this.folder, names.replaced);
+  }
+
+  /** A package that was to be replaced goes back, unless another has taken its place. */
+  async #restore(): Promise<void> {
+    await rename(this.#replaced, this.place).catch(() => undefined);
+    await rm(this.#replaced, { recursive: true, force: true });
+  }
+
+  /** Removes everything but the place, and ends. Never fails: what cannot be removed now is found by the next run. */
   async discard(): Promise<void> {
     await rm(this.folder, { recursive: true, force: true }).catch(() => undefined);
+    await this.leave();
   }
+
+  /** Ends, and leaves the hidden folder to the next run. */
+  async leave(): Promise<void> {
+    await this.#lock.close();
+  }
+}
+
+/** Makes the folder, if need be, and locks it. Errors: OUTPUT_BUSY, those of the file system. */
+async function lockFolder(folder: string, place: string): Promise<FileHandle> {
+  for (let attempt = 1; attempt <= mostAttempts; attempt++) {
+    await mkdir(path.dirname(folder), { recursive: true });
+    await mkdir(folder).catch((cause: unknown) => {
+      if (!isOccupied(cause)) throw cause;
+    });
+    const handle = await openIfThere(folder);
+    if (!handle) continue;
+    try {
+      if (!tryLock(handle, folder, 'Choose a place on a file system with locks')) throw busy(place);
+      if (await isStillAt(handle, folder)) return handle;
+    } catch (cause) {
+      await handle.close();
+      throw cause;
+    }
+    // Whoever had it before has ended, and has removed it.
+    await handle.close();
+  }
+  throw busy(place);
+}
+
+function busy(place: string): TriremeError {
+  return new TriremeError('OUTPUT_BUSY', `another process is slicing into ${place}`, {
+    remedy: 'Wait until it has ended, or name another place',
+  });
+}
+
+async function openIfThere(folder: string): Promise<FileHandle | undefined> {
+  return open(folder).catch((cause: unknown) => {
+    if (!isMissing(cause)) throw cause;
+    return undefined;
+  });
+}
+
+async function isStillAt(handle: FileHandle, folder: string): Promise<boolean> {
+  const [held, there] = await Promise.all([handle.stat(), stat(folder).catch(() => undefined)]);
+  return held.ino === there?.ino && held.dev === there.dev;
 }
 
 /** Behind a link to a folder, the folder: the package belongs on the disk that the link chose. */

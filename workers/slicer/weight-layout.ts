@@ -44,6 +44,21 @@ export type PlannedWeight =
 
 export type WeightOf<Kind extends PlannedWeight['kind']> = PlannedWeight & { readonly kind: Kind };
 
+export interface WeightRanges {
+  readonly values: ExternalRange;
+  readonly scales: ExternalRange | undefined;
+  readonly zeros: ExternalRange | undefined;
+}
+
+/** Where a weight lies, in the order of the file. */
+export function rangesOf(weight: PlannedWeight): WeightRanges {
+  return {
+    values: weight.values,
+    scales: 'scales' in weight ? weight.scales : undefined,
+    zeros: 'zeros' in weight ? weight.zeros : undefined,
+  };
+}
+
 function align(offset: number): number {
   return Math.ceil(offset / weightAlignment) * weightAlignment;
 }
