@@ -76,6 +76,16 @@ describe('saying the same in other words', () => {
   });
 });
 
+it('a count of chosen experts decides by any name whether one alone is normalised', () => {
+  const { num_experts_per_tok: _, ...config } = releasedConfig('deepseek-v2');
+  const scaleOf = (chosen: Json): number => {
+    const { mlp } = readModelSpec({ ...config, norm_topk_prob: true, ...chosen }).layers[1]!;
+    return mlp.kind === 'experts' ? mlp.routing.scale : Number.NaN;
+  };
+  expect([scaleOf({ moe_k: 1 }), scaleOf({ num_experts_per_tok: 1 })]).toEqual([16, 16]);
+  expect([scaleOf({ moe_topk: 6 }), scaleOf({ num_experts_per_tok: 6 })]).toEqual([1, 1]);
+});
+
 describe('what some models have of their own', () => {
   it('null of q_lora_rank is a model without that latent; absent, it is an error', () => {
     const config = releasedConfig('deepseek-v2-lite');

@@ -20,12 +20,17 @@ export interface ExpertTraits extends Partial<Pick<ExpertsSpec, 'bias' | 'activa
 const countNames = ['n_routed_experts', 'num_experts', 'num_local_experts', 'moe_num_experts'];
 const chosenNames = ['num_experts_per_tok', 'experts_per_token', 'moe_k', 'moe_topk'];
 
+/** How many experts a token has. */
+export function readChosen(config: ConfigReader): number {
+  return config.commonSize(chosenNames);
+}
+
 export function readExperts(config: ConfigReader, traits: ExpertTraits = {}): ExpertsSpec {
   const { routing, ...others } = traits;
   const spec: ExpertsSpec = {
     kind: 'experts',
     experts: config.commonSize(countNames),
-    chosen: config.commonSize(chosenNames),
+    chosen: readChosen(config),
     width: others.width ?? config.size('moe_intermediate_size'),
     bias: false,
     activation: { kind: 'silu' },

@@ -3,7 +3,7 @@
  * how experts are chosen and in whether attention is sparse.
  */
 import type { ConfigReader } from '../config/config-reader.ts';
-import { readDense, readExperts, readGroups, sparseAfterFirst } from '../config/experts.ts';
+import { readChosen, readDense, readExperts, readGroups, sparseAfterFirst } from '../config/experts.ts';
 import { latentScoreFactor, readRotary } from '../config/rotary.ts';
 import { agreedLayers, type LayerRule, readSizes } from '../config/sizes.ts';
 import { eachLayer, type Family } from '../family.ts';
@@ -71,7 +71,7 @@ function latentFamily({ routing: routingOf, indexers }: Traits): Family {
 function secondRouting(config: ConfigReader): Partial<RoutingSpec> {
   config.only('scoring_func', 'softmax');
   const groups = secondGroups(config);
-  const normalise = config.flag('norm_topk_prob') && config.size('num_experts_per_tok') > 1;
+  const normalise = config.flag('norm_topk_prob') && readChosen(config) > 1;
   const scale = config.positive('routed_scaling_factor');
   return { groups, normalise, scale: normalise ? 1 : scale };
 }
