@@ -59,8 +59,11 @@ export async function buildCheckpoint(golden: GoldenRecipe, folder: string): Pro
 
 /** Errors: Error when the file has no recipe: the demo model's weights were trained. */
 export async function readGolden(file: string): Promise<GoldenRecipe> {
-  const golden: Partial<GoldenRecipe> = JSON.parse(await readFile(file, 'utf8'));
-  const { seed, config, tensors } = golden;
+  return recipeOf(JSON.parse(await readFile(file, 'utf8')), file);
+}
+
+/** As readGolden, of a file that has been parsed. */
+export function recipeOf({ seed, config, tensors }: Partial<GoldenRecipe>, file: string): GoldenRecipe {
   if (typeof seed !== 'number' || !config || !tensors) throw new Error(`${file} has no recipe (seed, config, tensors)`);
   return { seed, config, tensors };
 }

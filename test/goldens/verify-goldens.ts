@@ -1,131 +1,156 @@
 /**
- * Verifies every golden of a folder at every legal rank count up to four, and prints a table:
- *   node test/goldens/verify-goldens.ts [--goldens DIR] [--only NAME,NAME] [--ranks N,N] [--transport threads|tcp]
- *     [--weights native|fp32|int8|int4] [--activations int8|fp32] [--json]
- * A golden with a recipe is built; one beside a folder of its name is a checkpoint with files. Exit status 1 when one departs.
+ * Verifies every golden of a folder at every legal rank count up to four, and prints a table in three parts: models from recipes,
+ * quantised ones dequantised, and those of 4-bit integers again with their integers kept:
+ *   npm run verify:goldens -- [--goldens DIR] [--only NAME,NAME] [--ranks N,N] [--transport threads|tcp] [--json]
+ * Exit status 1 when one departs, 64 when there is nothing to verify.
  */
-import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { TriremeError } from '../../services/platform/errors.ts';
-import type { Activations, WeightFormat } from '../../workers/models/manifest.ts';
+import { errorCodes, TriremeError } from '../../services/platform/errors.ts';
 import { inspect } from '../../workers/slicer/inspect.ts';
-import { type VerifyReport, verify } from '../../workers/verify/verify.ts';
-import { buildCheckpoint, readGolden } from './build-checkpoint.ts';
+import { type Transport, type VerifyReport, verify } from '../../workers/verify/verify.ts';
+import { compareIntegers } from './compare-integers.ts';
+import { checkpointOf, type GoldenFile, goldensIn, isQuantised } from './golden-folder.ts';
+import { otherForms, rewriteGptq } from './gptq-forms.ts';
+import { type FloatRow, type KeptRow, printTables, type Tables } from './verify-tables.ts';
 
 const mostRanks = 4;
 
-interface Row {
-  readonly golden: string;
-  readonly ranks: number;
-  readonly passed: boolean;
-  /** Largest of all scenarios, in standard deviations. */
-  readonly error: number;
-  /** Why it failed, or what departs first. */
-  readonly why: string;
+interface Options {
+  /** Empty: all. */
+  readonly ranks: readonly number[];
+  readonly transport: Transport;
+  /** Folder for what is built. */
+  readonly scratch: string;
 }
 
-/** Golden files in name order. Those without a recipe and without files beside them cannot be built. */
-async function goldensIn(folder: string, only: readonly string[]): Promise<readonly string[]> {
-  const names = (await readdir(folder)).filter((file) => file.endsWith('.json')).map((file) => file.slice(0, -5));
-  const wanted = names.filter((name) => only.length === 0 || only.includes(name)).sort();
-  const parsed = await Promise.all(
-    wanted.map(async (name) => JSON.parse(await readFile(path.join(folder, `${name}.json`), 'utf8'))),
-  );
-  return wanted.filter((name, i) => existsSync(path.join(folder, name)) || typeof parsed[i].seed === 'number');
+async function ranksOf(model: string, { ranks }: Options): Promise<readonly number[]> {
+  const legal = (await inspect(model)).model.legalRankCounts.filter((count) => count <= mostRanks);
+  return ranks.length > 0 ? ranks.filter((count) => legal.includes(count)) : legal;
 }
 
-/** The checkpoint's folder: the one beside the golden, or one that is built below `scratch`. */
-async function checkpointOf(folder: string, name: string, scratch: string): Promise<string> {
-  const beside = path.join(folder, name);
-  if (existsSync(beside)) return beside;
-  const built = path.join(scratch, name);
-  const different = await buildCheckpoint(await readGolden(path.join(folder, `${name}.json`)), built);
-  if (different.length > 0) throw new Error(`${name}: ${different.length} tensors differ from the golden's digests`);
-  return built;
+function measured({ scenarios }: VerifyReport) {
+  return {
+    error: Math.max(...scenarios.map(({ logitError }) => logitError)),
+    greedyEqual: scenarios.every(({ continuationEqual }) => continuationEqual),
+  };
 }
 
-function rowOf(golden: string, ranks: number, { passed, scenarios }: VerifyReport): Row {
-  const error = Math.max(...scenarios.map(({ logitError }) => logitError));
-  const first = scenarios.find((scenario) => !scenario.passed);
-  const departure = first?.firstDeparture;
-  const why = first
-    ? `${first.scenario}: ${departure ? `layer ${departure.layer} ${departure.what} ${departure.error.toExponential(1)}` : `continuation equal: ${first.continuationEqual}`}`
-    : '';
-  return { golden, ranks, passed, error, why };
+/** What departs first. */
+function departureOf({ scenarios }: VerifyReport): string {
+  const first = scenarios.find(({ passed }) => !passed);
+  if (!first) return '';
+  const { scenario, firstDeparture: departure, argmaxDepartures } = first;
+  if (departure) return `${scenario}: layer ${departure.layer} ${departure.what} ${departure.error.toExponential(1)}`;
+  return `${scenario}: ${argmaxDepartures.length} best tokens, continuation equal: ${first.continuationEqual}`;
 }
 
-async function verifyGolden(folder: string, name: string, options: Options, scratch: string): Promise<Row[]> {
-  const rows: Row[] = [];
-  try {
-    const model = await checkpointOf(folder, name, scratch);
-    const inspection = await inspect(model);
-    const legal = inspection.model.legalRankCounts.filter((ranks) => ranks <= mostRanks);
-    for (const ranks of options.ranks.length > 0 ? options.ranks.filter((count) => legal.includes(count)) : legal) {
-      const golden = path.join(folder, `${name}.json`);
-      const { transport, weights, activations } = options;
-      rows.push(rowOf(name, ranks, await verify({ model, golden, ranks, transport, weights, activations })));
-    }
-  } catch (cause) {
-    rows.push({ golden: name, ranks: 0, passed: false, error: Number.NaN, why: TriremeError.from(cause).toLine() });
+/** A row of what could not be verified. */
+function failure(golden: string, cause: unknown): FloatRow {
+  const why = TriremeError.from(cause).toLine();
+  return { golden, ranks: 0, passed: false, error: Number.NaN, greedyEqual: false, why };
+}
+
+async function verifyFloats({ name, file }: GoldenFile, model: string, options: Options): Promise<FloatRow[]> {
+  const rows: FloatRow[] = [];
+  for (const ranks of await ranksOf(model, options)) {
+    const { transport } = options;
+    const report = await verify({ model, golden: file, ranks, transport, weights: 'fp32' });
+    const { passed } = report;
+    rows.push({ golden: name, ranks, passed, ...measured(report), why: departureOf(report) });
   }
   return rows;
 }
 
-interface Options {
-  readonly ranks: readonly number[];
-  readonly transport: 'threads' | 'tcp';
-  readonly weights: WeightFormat;
-  readonly activations: Activations;
+/** None for a checkpoint without 4-bit integers. */
+async function verifyKept({ name, file }: GoldenFile, model: string, options: Options): Promise<KeptRow[]> {
+  const rows: KeptRow[] = [];
+  for (const ranks of await ranksOf(model, options)) {
+    const out = path.join(options.scratch, 'kept');
+    const { form, compared, different, kept, dequantised } = await compareIntegers(model, ranks, out);
+    if (kept + dequantised === 0) return [];
+    const common = { model, golden: file, ranks, transport: options.transport, weights: 'native' } as const;
+    const exact = await verify({ ...common, activations: 'fp32' });
+    const served = await verify(common);
+    const passed = exact.passed && different === 0 && kept > 0;
+    const why = kept > 0 ? departureOf(exact) : 'no integers are kept';
+    const row = { golden: name, form, ranks, passed, compared, different, kept, dequantised, why };
+    rows.push({ ...row, exact: measured(exact), served: measured(served) });
+  }
+  return rows;
+}
+
+async function verifyForms(golden: GoldenFile, model: string, options: Options): Promise<KeptRow[]> {
+  const rows = await verifyKept(golden, model, options);
+  for (const form of await otherForms(model)) {
+    const rewritten = path.join(options.scratch, `${path.basename(golden.name)}-${form}`);
+    await rewriteGptq(model, form, rewritten);
+    const own = await verifyKept(golden, rewritten, options);
+    rows.push(...own.map((row) => ({ ...row, form: `${row.form}, ${form}` })));
+  }
+  return rows;
+}
+
+async function verifyAll(goldens: readonly GoldenFile[], options: Options): Promise<Tables> {
+  const tables = { goldens: [] as FloatRow[], dequantised: [] as FloatRow[], kept: [] as KeptRow[] };
+  for (const golden of goldens) {
+    const quantised = await isQuantised(golden);
+    const floats = quantised ? tables.dequantised : tables.goldens;
+    try {
+      const model = await checkpointOf(golden, options.scratch);
+      floats.push(...(await verifyFloats(golden, model, options)));
+      if (quantised) tables.kept.push(...(await verifyForms(golden, model, options)));
+    } catch (cause) {
+      floats.push(failure(golden.name, cause));
+    }
+  }
+  return tables;
+}
+
+const flags = {
+  goldens: { type: 'string', default: import.meta.dirname },
+  only: { type: 'string', default: '' },
+  ranks: { type: 'string', default: '' },
+  transport: { type: 'string', default: 'threads' },
+  json: { type: 'boolean', default: false },
+} as const;
+
+/** Errors: INVALID_ARGUMENT for a flag that is not known. */
+function readFlags() {
+  try {
+    return parseArgs({ options: flags }).values;
+  } catch (cause) {
+    const remedy = `Known: ${Object.keys(flags).join(', ')}`;
+    throw new TriremeError('INVALID_ARGUMENT', (cause as Error).message, { remedy, cause });
+  }
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      goldens: { type: 'string', default: import.meta.dirname },
-      only: { type: 'string', default: '' },
-      ranks: { type: 'string', default: '' },
-      transport: { type: 'string', default: 'threads' },
-      weights: { type: 'string', default: 'fp32' },
-      activations: { type: 'string', default: 'int8' },
-      json: { type: 'boolean', default: false },
-    },
-  });
+  const values = readFlags();
   const listed = (text: string): string[] => text.split(',').filter((item) => item !== '');
-  const options: Options = {
-    ranks: listed(values.ranks).map(Number),
-    transport: values.transport as Options['transport'],
-    weights: values.weights as WeightFormat,
-    activations: values.activations as Activations,
-  };
+  const goldens = await goldensIn(values.goldens, listed(values.only));
   const scratch = await mkdtemp(path.join(tmpdir(), 'trireme-goldens-'));
-  const rows: Row[] = [];
   try {
-    for (const name of await goldensIn(values.goldens, listed(values.only))) {
-      rows.push(...(await verifyGolden(values.goldens, name, options, scratch)));
+    const options = { ranks: listed(values.ranks).map(Number), transport: values.transport as Transport, scratch };
+    const tables = await verifyAll(goldens, options);
+    const rows = [...tables.goldens, ...tables.dequantised, ...tables.kept];
+    if (rows.length === 0) {
+      throw new TriremeError('INVALID_ARGUMENT', `none of the goldens can be cut for ${values.ranks} ranks`);
     }
+    if (values.json) console.log(JSON.stringify(tables));
+    else printTables(tables);
+    if (rows.some(({ passed }) => !passed)) process.exitCode = 1;
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-  if (values.json) console.log(JSON.stringify(rows));
-  else print(rows);
-  if (rows.length === 0) throw new Error(`${values.goldens} has no golden that fits --only and --ranks`);
-  if (rows.some(({ passed }) => !passed)) process.exitCode = 1;
 }
 
-function print(rows: readonly Row[]): void {
-  const line = (...cells: readonly string[]): string => {
-    const [golden = '', ranks = '', verdict = '', error = '', why = ''] = cells;
-    return [golden.padEnd(26), ranks.padStart(5), verdict.padEnd(8), error.padStart(10), why].join('  ').trimEnd();
-  };
-  console.log(line('golden', 'ranks', 'verdict', 'error, std', 'what departs'));
-  for (const { golden, ranks, passed, error, why } of rows) {
-    const size = Number.isNaN(error) ? '' : error.toExponential(1);
-    console.log(line(golden, `${ranks}`, passed ? 'ok' : 'departs', size, why));
-  }
-  console.log(`${rows.filter(({ passed }) => passed).length} of ${rows.length} agree`);
+if (import.meta.main) {
+  await main().catch((cause: unknown) => {
+    const error = TriremeError.from(cause);
+    console.error(error.toLine());
+    process.exitCode = errorCodes[error.code].exit;
+  });
 }
-
-if (import.meta.main) await main();

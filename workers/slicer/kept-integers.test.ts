@@ -1,53 +1,15 @@
 /** The integers of 4-bit checkpoints arrive in a package as they are in the file, one by one. */
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { unpackMatrix } from '../../test/fixtures/stored-matrix.ts';
-import { goldenFile, readTensors, temporaryFolder } from '../../test/fixtures/tiny-checkpoint.ts';
+import { CheckpointIntegers } from '../../test/fixtures/integers-in-file.ts';
+import { goldenFile, temporaryFolder } from '../../test/fixtures/tiny-checkpoint.ts';
+import { compareIntegers, storedIntegers } from '../../test/goldens/compare-integers.ts';
+import { gptqForms, rewriteGptq } from '../../test/goldens/gptq-forms.ts';
 import { expectedTensors } from '../models/expected-tensors.ts';
 import { keptColumns } from './kept-integers.ts';
-import { ModelTensors } from './model-tensors.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
-import { planRank } from './rank-plan.ts';
-import { slice } from './slice.ts';
 import type { StoredIntegers } from './stored/integers.ts';
-import type { WeightOf } from './weight-layout.ts';
-
-/** Of weights.bin: what a kept matrix says in the operator's own terms. */
-class WrittenMatrix {
-  readonly #bytes: Buffer;
-  readonly #weight: WeightOf<'integers'>;
-
-  constructor(bytes: Buffer, weight: WeightOf<'integers'>) {
-    this.#bytes = bytes;
-    this.#weight = weight;
-  }
-
-  get #blocks(): number {
-    return Math.ceil(this.#weight.matrix.columns / this.#weight.kept.blockSize);
-  }
-
-  codeAt(row: number, column: number): number {
-    const { values, kept } = this.#weight;
-    const byte = this.#bytes[values.offset + (row * this.#blocks * kept.blockSize) / 2 + (column >> 1)]!;
-    return column % 2 === 0 ? byte & 15 : byte >> 4;
-  }
-
-  zeroAt(row: number, column: number): number {
-    const { zeros, kept } = this.#weight;
-    if (!zeros) return 8;
-    const block = Math.floor(column / kept.blockSize);
-    const byte = this.#bytes[zeros.offset + row * Math.ceil(this.#blocks / 2) + (block >> 1)]!;
-    return block % 2 === 0 ? byte & 15 : byte >> 4;
-  }
-
-  scaleAt(row: number, column: number): number {
-    const { scales, kept } = this.#weight;
-    const block = Math.floor(column / kept.blockSize);
-    return this.#bytes.readFloatLE(scales.offset + 4 * (row * this.#blocks + block));
-  }
-}
 
 const goldens = ['kimi_k2_int4', 'qwen3_moe_gptq_int4', 'qwen3_moe_awq_int4'] as const;
 const cuts = goldens.flatMap((name) => [1, 2, 4].map((ranks) => [name, ranks] as const));
@@ -55,39 +17,20 @@ const cuts = goldens.flatMap((name) => [1, 2, 4].map((ranks) => [name, ranks] as
 it.each(cuts)('%s on %i ranks: every code, zero point and scale of the file', async (name, ranks) => {
   const model = goldenFile(`quantized/${name}`).replace(/[.]json$/, '');
   await using folder = await temporaryFolder();
-  const out = path.join(folder.path, 'package');
-  await slice({ model, out, ranks, weights: 'native' });
-  const file = new Map(
-    (await readTensors(path.join(model, 'model.safetensors'))).map((tensor) => [tensor.name, tensor]),
-  );
-  const method = name.includes('awq') ? 'awq' : 'gptq';
+  const { different, codes } = await compareIntegers(model, ranks, path.join(folder.path, 'package'));
+  expect(different).toBe(0);
   await using checkpoint = await openCheckpoint(model);
-  const tensors = ModelTensors.find(checkpoint);
-  const seen = new Map<string, number>();
-  for (let rank = 0; rank < ranks; rank++) {
-    const bytes = await readFile(path.join(out, `rank-${rank}`, 'weights.bin'));
-    for (const weight of planRank(tensors, { weights: 'native', activations: 'int8', rank, ranks }).weights) {
-      if (weight.kind !== 'integers') continue;
-      const [part] = weight.matrix.parts;
-      const { tensor, rows, columns } = part!;
-      const expected = unpackMatrix(file, tensor, method)!;
-      const written = new WrittenMatrix(bytes, weight);
-      let departures = 0;
-      for (let row = 0; row < rows.count; row++) {
-        for (let column = 0; column < columns.count; column++) {
-          const [from, group] = [rows.first + row, Math.floor((columns.first + column) / 32)];
-          if (written.codeAt(row, column) !== expected.codeAt(from, columns.first + column)) departures++;
-          if (written.zeroAt(row, column) !== expected.zeroAt(from, group)) departures++;
-          if (written.scaleAt(row, column) !== expected.scaleAt(from, group)) departures++;
-        }
-      }
-      expect([tensor, departures]).toEqual([tensor, 0]);
-      seen.set(tensor, (seen.get(tensor) ?? 0) + rows.count * columns.count);
-    }
-  }
-  const stored = expectedTensors(checkpoint.spec).filter((tensor) => unpackMatrix(file, tensor.name, method));
-  expect([...seen.keys()].sort()).toEqual(stored.map((tensor) => tensor.name).sort());
-  for (const { name: tensor, shape } of stored) expect(seen.get(tensor)).toBe(shape[0]! * shape[1]!);
+  const stored = storedIntegers(checkpoint, await CheckpointIntegers.read(model));
+  const expected = expectedTensors(checkpoint.spec).filter((tensor) => stored.has(tensor.name));
+  expect(new Map(codes)).toEqual(new Map(expected.map(({ name: tensor, shape }) => [tensor, shape[0]! * shape[1]!])));
+});
+
+it.each(gptqForms)('GPTQ in form %s: every code, zero point and scale of the file', async (form) => {
+  await using folder = await temporaryFolder();
+  const model = path.join(folder.path, 'checkpoint');
+  await rewriteGptq(goldenFile('quantized/qwen3_moe_gptq_int4').replace(/[.]json$/, ''), form, model);
+  const { different, kept } = await compareIntegers(model, 1, path.join(folder.path, 'package'));
+  expect([different, kept]).toEqual([0, 63]);
 });
 
 function integers(columns: number, groupSize: number, actOrder = false): StoredIntegers {

@@ -36,6 +36,8 @@ export interface SliceOptions {
   readonly activations?: Activations;
   /** That encode weights: 0 is only this one. As many as are worth it when it is not given; the package is the same. */
   readonly threads?: number;
+  /** false: what computes and nothing else, for comparing; a tokenizer then need not be there. */
+  readonly companions?: boolean;
   /** Aborting it ends the work with CANCELLED within a fraction of a second. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (report: ProgressReport) => void;
@@ -50,7 +52,7 @@ export async function slice(options: SliceOptions): Promise<Manifest> {
   await using checkpoint = await openCheckpoint(options.model);
   refuseIllegalRankCount(checkpoint.spec, options.ranks);
   const tensors = ModelTensors.find(checkpoint);
-  const companions = await checkpoint.companions();
+  const companions = options.companions === false ? [] : await checkpoint.companions();
   const copied = companions.filter(({ contents }) => contents === undefined);
   const inputs = [...checkpoint.files, ...copied.map(({ name }) => name)];
   const origin = await describeOrigin(checkpoint.folder, inputs, options);

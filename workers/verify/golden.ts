@@ -4,7 +4,7 @@ import { TriremeError } from '#platform/errors.ts';
 
 const numbers = z.array(z.number());
 
-const goldenSchema = z.object({
+const fields = z.object({
   name: z.string(),
   /** Token ids. */
   prompt: z.array(z.int().nonnegative()).min(1),
@@ -18,8 +18,20 @@ const goldenSchema = z.object({
   hidden_last: z.array(numbers),
   /** By layer: experts chosen at the last position, and what multiplies their outputs, largest first. */
   moe_last: z.record(z.string(), z.object({ experts: z.array(z.int()), weights: numbers })).default({}),
-  continuation: z.object({ tokens: z.array(z.int()) }),
+  continuation: z.object({ tokens: z.array(z.int()).min(1) }),
 });
+
+/** What would be left out of every comparison is an error. */
+const goldenSchema = fields
+  .refine(({ prompt, argmax }) => argmax.length === prompt.length, 'argmax has another length than the prompt')
+  .refine(({ logits }) => Object.keys(logits).length > 0, 'there are no logits')
+  .refine(({ prompt, logits }) => Object.keys(logits).every((key) => isPosition(key, prompt.length)), {
+    error: 'logits of a position that the prompt does not have',
+  });
+
+function isPosition(key: string, positions: number): boolean {
+  return /^\d+$/.test(key) && Number(key) < positions;
+}
 
 export interface Routing {
   readonly experts: readonly number[];

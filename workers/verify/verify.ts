@@ -67,7 +67,8 @@ async function verifyIn(folder: string, golden: Golden, options: VerifyOptions):
   const wanted = options.activations ?? 'int8';
   const packagePath = path.join(folder, 'package');
   const abort = signal ? { signal } : {};
-  const { activations } = await slice({ model, out: packagePath, ranks, weights, activations: wanted, ...abort });
+  const format = { weights, activations: wanted, companions: false };
+  const { activations } = await slice({ model, out: packagePath, ranks, ...format, ...abort });
   const isExact = (weights === 'fp32' || weights === 'native') && activations === 'fp32';
   const data: VerifyJob = { golden, tolerance: floatTolerance };
   const job = { module: new URL('./verify-leader.ts', import.meta.url).href, data };
