@@ -20,7 +20,8 @@ async function fillFolder(folder: string): Promise<void> {
   const llama = JSON.parse(await readFile(goldenFile('llama'), 'utf8'));
   const write = (name: string, contents: object) => writeFile(path.join(folder, `${name}.json`), JSON.stringify(contents));
   const { rope_parameters: rope, ...config } = llama.config;
-  await write('older', { ...llama, config: { ...config, rope_theta: rope.rope_theta, rope_scaling: rope } });
+  const { rope_theta, ...rope_scaling } = rope;
+  await write('older', { ...llama, config: { ...config, rope_theta, rope_scaling } });
   await write('departing', { ...llama, logits_std: llama.logits_std / 100 });
   await write('other-seed', { ...llama, seed: llama.seed + 1 });
   await write('no-recipe', { ...llama, seed: undefined });
