@@ -183,7 +183,10 @@ export function finishReasonToJSON(object: FinishReason): string {
 }
 
 export interface GenerateRequest {
-  /** empty: the router draws one; it is the idempotence key otherwise */
+  /**
+   * Empty: the router draws one. Otherwise the idempotence key: the same request under the same id while it runs takes its
+   * stream over from the first token; the earlier call ends with CANCELLED.
+   */
   requestId: string;
   /** empty: the only model that is served */
   model: string;
@@ -205,6 +208,23 @@ export interface GenerateRequest {
   replyFormat: string;
   /** A low-rank adapter (LoRA) on top of the model, by the name of its folder; empty: the model as it is. */
   adapter: string;
+}
+
+export interface ResumeRequest {
+  /** As it was sent, with the request_id and the seed of the first response filled in. */
+  request:
+    | GenerateRequest
+    | undefined;
+  /** by index; left out: nothing came */
+  received: ReceivedChoice[];
+  /** of the first response: what only an equal group can go on with */
+  streamDigest: string;
+}
+
+export interface ReceivedChoice {
+  tokenIds: number[];
+  /** its finish_reason came */
+  finished: boolean;
 }
 
 export interface EmbedRequest {
@@ -333,7 +353,15 @@ export interface GenerateResponse {
   group: string;
   choices: ChoiceDelta[];
   /** in the last message only */
-  usage: Usage | undefined;
+  usage:
+    | Usage
+    | undefined;
+  /** in the first message only: Resume needs it */
+  seed?:
+    | string
+    | undefined;
+  /** likewise */
+  streamDigest: string;
 }
 
 export interface ChoiceDelta {
@@ -632,6 +660,218 @@ export const GenerateRequest: MessageFns<GenerateRequest> = {
     message.n = object.n ?? 0;
     message.replyFormat = object.replyFormat ?? "";
     message.adapter = object.adapter ?? "";
+    return message;
+  },
+};
+
+function createBaseResumeRequest(): ResumeRequest {
+  return { request: undefined, received: [], streamDigest: "" };
+}
+
+export const ResumeRequest: MessageFns<ResumeRequest> = {
+  encode(message: ResumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.request !== undefined) {
+      GenerateRequest.encode(message.request, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.received) {
+      ReceivedChoice.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.streamDigest !== "") {
+      writer.uint32(26).string(message.streamDigest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.request = GenerateRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.received.push(ReceivedChoice.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.streamDigest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResumeRequest {
+    return {
+      request: isSet(object.request) ? GenerateRequest.fromJSON(object.request) : undefined,
+      received: globalThis.Array.isArray(object?.received)
+        ? object.received.map((e: any) => ReceivedChoice.fromJSON(e))
+        : [],
+      streamDigest: isSet(object.streamDigest)
+        ? globalThis.String(object.streamDigest)
+        : isSet(object.stream_digest)
+        ? globalThis.String(object.stream_digest)
+        : "",
+    };
+  },
+
+  toJSON(message: ResumeRequest): unknown {
+    const obj: any = {};
+    if (message.request !== undefined) {
+      obj.request = GenerateRequest.toJSON(message.request);
+    }
+    if (message.received?.length) {
+      obj.received = message.received.map((e) => ReceivedChoice.toJSON(e));
+    }
+    if (message.streamDigest !== "") {
+      obj.streamDigest = message.streamDigest;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ResumeRequest>, I>>(base?: I): ResumeRequest {
+    return ResumeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResumeRequest>, I>>(object: I): ResumeRequest {
+    const message = createBaseResumeRequest();
+    message.request = (object.request !== undefined && object.request !== null)
+      ? GenerateRequest.fromPartial(object.request)
+      : undefined;
+    message.received = object.received?.map((e) => ReceivedChoice.fromPartial(e)) || [];
+    message.streamDigest = object.streamDigest ?? "";
+    return message;
+  },
+};
+
+function createBaseReceivedChoice(): ReceivedChoice {
+  return { tokenIds: [], finished: false };
+}
+
+export const ReceivedChoice: MessageFns<ReceivedChoice> = {
+  encode(message: ReceivedChoice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tokenIds.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.tokenIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.finished !== false) {
+      writer.uint32(16).bool(message.finished);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReceivedChoice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReceivedChoice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.tokenIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.tokenIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.finished = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReceivedChoice {
+    return {
+      tokenIds: globalThis.Array.isArray(object?.tokenIds)
+        ? object.tokenIds.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.token_ids)
+        ? object.token_ids.map((e: any) => globalThis.Number(e))
+        : [],
+      finished: isSet(object.finished) ? globalThis.Boolean(object.finished) : false,
+    };
+  },
+
+  toJSON(message: ReceivedChoice): unknown {
+    const obj: any = {};
+    if (message.tokenIds?.length) {
+      obj.tokenIds = message.tokenIds.map((e) => Math.round(e));
+    }
+    if (message.finished !== false) {
+      obj.finished = message.finished;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReceivedChoice>, I>>(base?: I): ReceivedChoice {
+    return ReceivedChoice.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReceivedChoice>, I>>(object: I): ReceivedChoice {
+    const message = createBaseReceivedChoice();
+    message.tokenIds = object.tokenIds?.map((e) => e) || [];
+    message.finished = object.finished ?? false;
     return message;
   },
 };
@@ -2050,7 +2290,7 @@ export const LogitBias: MessageFns<LogitBias> = {
 };
 
 function createBaseGenerateResponse(): GenerateResponse {
-  return { requestId: "", group: "", choices: [], usage: undefined };
+  return { requestId: "", group: "", choices: [], usage: undefined, seed: undefined, streamDigest: "" };
 }
 
 export const GenerateResponse: MessageFns<GenerateResponse> = {
@@ -2066,6 +2306,12 @@ export const GenerateResponse: MessageFns<GenerateResponse> = {
     }
     if (message.usage !== undefined) {
       Usage.encode(message.usage, writer.uint32(34).fork()).join();
+    }
+    if (message.seed !== undefined) {
+      writer.uint32(40).uint64(message.seed);
+    }
+    if (message.streamDigest !== "") {
+      writer.uint32(50).string(message.streamDigest);
     }
     return writer;
   },
@@ -2115,6 +2361,22 @@ export const GenerateResponse: MessageFns<GenerateResponse> = {
             message.usage = Usage.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.seed = reader.uint64().toString();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.streamDigest = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2137,6 +2399,12 @@ export const GenerateResponse: MessageFns<GenerateResponse> = {
       group: isSet(object.group) ? globalThis.String(object.group) : "",
       choices: globalThis.Array.isArray(object?.choices) ? object.choices.map((e: any) => ChoiceDelta.fromJSON(e)) : [],
       usage: isSet(object.usage) ? Usage.fromJSON(object.usage) : undefined,
+      seed: isSet(object.seed) ? globalThis.String(object.seed) : undefined,
+      streamDigest: isSet(object.streamDigest)
+        ? globalThis.String(object.streamDigest)
+        : isSet(object.stream_digest)
+        ? globalThis.String(object.stream_digest)
+        : "",
     };
   },
 
@@ -2154,6 +2422,12 @@ export const GenerateResponse: MessageFns<GenerateResponse> = {
     if (message.usage !== undefined) {
       obj.usage = Usage.toJSON(message.usage);
     }
+    if (message.seed !== undefined) {
+      obj.seed = globalThis.String(message.seed);
+    }
+    if (message.streamDigest !== "") {
+      obj.streamDigest = message.streamDigest;
+    }
     return obj;
   },
 
@@ -2166,6 +2440,8 @@ export const GenerateResponse: MessageFns<GenerateResponse> = {
     message.group = object.group ?? "";
     message.choices = object.choices?.map((e) => ChoiceDelta.fromPartial(e)) || [];
     message.usage = (object.usage !== undefined && object.usage !== null) ? Usage.fromPartial(object.usage) : undefined;
+    message.seed = object.seed ?? undefined;
+    message.streamDigest = object.streamDigest ?? "";
     return message;
   },
 };
@@ -3221,6 +3497,19 @@ export const InferenceService = {
     responseSerialize: (value: GenerateResponse): Buffer => Buffer.from(GenerateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GenerateResponse => GenerateResponse.decode(value),
   },
+  /**
+   * Goes on with a stream that broke, at any router, exactly where the client stands: the same tokens and text as if nothing
+   * had happened. Only sent again what the client does not have.
+   */
+  resume: {
+    path: "/trireme.v1.Inference/Resume" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ResumeRequest): Buffer => Buffer.from(ResumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResumeRequest => ResumeRequest.decode(value),
+    responseSerialize: (value: GenerateResponse): Buffer => Buffer.from(GenerateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GenerateResponse => GenerateResponse.decode(value),
+  },
   /** Ends a running request; its stream ends with CANCELLED. Unknown ids are not an error: found = false. */
   cancel: {
     path: "/trireme.v1.Inference/Cancel" as const,
@@ -3255,6 +3544,11 @@ export const InferenceService = {
 export interface InferenceServer extends UntypedServiceImplementation {
   /** Streams the tokens of every choice. Ends with OK after each choice has sent its finish_reason. */
   generate: handleServerStreamingCall<GenerateRequest, GenerateResponse>;
+  /**
+   * Goes on with a stream that broke, at any router, exactly where the client stands: the same tokens and text as if nothing
+   * had happened. Only sent again what the client does not have.
+   */
+  resume: handleServerStreamingCall<ResumeRequest, GenerateResponse>;
   /** Ends a running request; its stream ends with CANCELLED. Unknown ids are not an error: found = false. */
   cancel: handleUnaryCall<CancelRequest, CancelResponse>;
   /** Vectors that stand for texts: of each the model's last hidden state, pooled over its tokens. */
@@ -3267,6 +3561,16 @@ export interface InferenceClient extends Client {
   generate(request: GenerateRequest, options?: Partial<CallOptions>): ClientReadableStream<GenerateResponse>;
   generate(
     request: GenerateRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<GenerateResponse>;
+  /**
+   * Goes on with a stream that broke, at any router, exactly where the client stands: the same tokens and text as if nothing
+   * had happened. Only sent again what the client does not have.
+   */
+  resume(request: ResumeRequest, options?: Partial<CallOptions>): ClientReadableStream<GenerateResponse>;
+  resume(
+    request: ResumeRequest,
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<GenerateResponse>;

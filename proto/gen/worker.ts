@@ -12,7 +12,9 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientReadableStream,
   type handleBidiStreamingCall,
+  type handleServerStreamingCall,
   makeGenericClientConstructor,
   type Metadata,
   type UntypedServiceImplementation,
@@ -65,6 +67,26 @@ export interface Submit {
 
 export interface EmittedTokens {
   ids: number[];
+  /** the choice has ended, and is not run again */
+  finished: boolean;
+}
+
+export interface AttachRequest {
+  routerIncarnation: string;
+  group: string;
+  epoch: number;
+  /**
+   * Where the router stands; attempts that are not named are repeated from their first token. An attempt that is named and
+   * unknown here comes back with an entry whose error_code is STALE_EPOCH.
+   */
+  attempts: AttachedAttempt[];
+}
+
+export interface AttachedAttempt {
+  requestId: string;
+  attempt: number;
+  /** per choice: the position that it misses first */
+  from: number[];
 }
 
 export interface CancelAttempt {
@@ -113,18 +135,24 @@ export interface LeaderStatus {
   epoch: number;
   /** sequence of the last frame to this router; a gap shows within one status */
   lastFrame: number;
-  engine: EngineStatus | undefined;
+  engine:
+    | EngineStatus
+    | undefined;
+  /** the leader has no connection to the bus: frames come by Attach only */
+  busLost: boolean;
 }
 
 /** One step's tokens for one router: one message on the bus. */
 export interface Frame {
   group: string;
   epoch: number;
-  /** counts frames from this leader to this router from 1, without gaps */
+  /** counts frames from this leader to this router from 1, without gaps; 0: a repetition */
   sequence: number;
   step: number;
   routerIncarnation: string;
   entries: FrameEntry[];
+  /** of Attach: together with the frames before, this repeats all up to this sequence */
+  covers: number;
 }
 
 export interface FrameEntry {
@@ -622,7 +650,7 @@ export const Submit: MessageFns<Submit> = {
 };
 
 function createBaseEmittedTokens(): EmittedTokens {
-  return { ids: [] };
+  return { ids: [], finished: false };
 }
 
 export const EmittedTokens: MessageFns<EmittedTokens> = {
@@ -633,6 +661,9 @@ export const EmittedTokens: MessageFns<EmittedTokens> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.finished !== false) {
+      writer.uint32(16).bool(message.finished);
     }
     return writer;
   },
@@ -668,6 +699,14 @@ export const EmittedTokens: MessageFns<EmittedTokens> = {
 
             break;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.finished = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -681,13 +720,19 @@ export const EmittedTokens: MessageFns<EmittedTokens> = {
   },
 
   fromJSON(object: any): EmittedTokens {
-    return { ids: globalThis.Array.isArray(object?.ids) ? object.ids.map((e: any) => globalThis.Number(e)) : [] };
+    return {
+      ids: globalThis.Array.isArray(object?.ids) ? object.ids.map((e: any) => globalThis.Number(e)) : [],
+      finished: isSet(object.finished) ? globalThis.Boolean(object.finished) : false,
+    };
   },
 
   toJSON(message: EmittedTokens): unknown {
     const obj: any = {};
     if (message.ids?.length) {
       obj.ids = message.ids.map((e) => Math.round(e));
+    }
+    if (message.finished !== false) {
+      obj.finished = message.finished;
     }
     return obj;
   },
@@ -698,6 +743,249 @@ export const EmittedTokens: MessageFns<EmittedTokens> = {
   fromPartial<I extends Exact<DeepPartial<EmittedTokens>, I>>(object: I): EmittedTokens {
     const message = createBaseEmittedTokens();
     message.ids = object.ids?.map((e) => e) || [];
+    message.finished = object.finished ?? false;
+    return message;
+  },
+};
+
+function createBaseAttachRequest(): AttachRequest {
+  return { routerIncarnation: "", group: "", epoch: 0, attempts: [] };
+}
+
+export const AttachRequest: MessageFns<AttachRequest> = {
+  encode(message: AttachRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.routerIncarnation !== "") {
+      writer.uint32(10).string(message.routerIncarnation);
+    }
+    if (message.group !== "") {
+      writer.uint32(18).string(message.group);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(24).uint64(message.epoch);
+    }
+    for (const v of message.attempts) {
+      AttachedAttempt.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AttachRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.routerIncarnation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.attempts.push(AttachedAttempt.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AttachRequest {
+    return {
+      routerIncarnation: isSet(object.routerIncarnation)
+        ? globalThis.String(object.routerIncarnation)
+        : isSet(object.router_incarnation)
+        ? globalThis.String(object.router_incarnation)
+        : "",
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      attempts: globalThis.Array.isArray(object?.attempts)
+        ? object.attempts.map((e: any) => AttachedAttempt.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: AttachRequest): unknown {
+    const obj: any = {};
+    if (message.routerIncarnation !== "") {
+      obj.routerIncarnation = message.routerIncarnation;
+    }
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.attempts?.length) {
+      obj.attempts = message.attempts.map((e) => AttachedAttempt.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AttachRequest>, I>>(base?: I): AttachRequest {
+    return AttachRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AttachRequest>, I>>(object: I): AttachRequest {
+    const message = createBaseAttachRequest();
+    message.routerIncarnation = object.routerIncarnation ?? "";
+    message.group = object.group ?? "";
+    message.epoch = object.epoch ?? 0;
+    message.attempts = object.attempts?.map((e) => AttachedAttempt.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAttachedAttempt(): AttachedAttempt {
+  return { requestId: "", attempt: 0, from: [] };
+}
+
+export const AttachedAttempt: MessageFns<AttachedAttempt> = {
+  encode(message: AttachedAttempt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.from.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.from) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AttachedAttempt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachedAttempt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.from.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.from.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AttachedAttempt {
+    return {
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+      attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+      from: globalThis.Array.isArray(object?.from) ? object.from.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: AttachedAttempt): unknown {
+    const obj: any = {};
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    if (message.attempt !== 0) {
+      obj.attempt = Math.round(message.attempt);
+    }
+    if (message.from?.length) {
+      obj.from = message.from.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AttachedAttempt>, I>>(base?: I): AttachedAttempt {
+    return AttachedAttempt.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AttachedAttempt>, I>>(object: I): AttachedAttempt {
+    const message = createBaseAttachedAttempt();
+    message.requestId = object.requestId ?? "";
+    message.attempt = object.attempt ?? 0;
+    message.from = object.from?.map((e) => e) || [];
     return message;
   },
 };
@@ -1369,7 +1657,7 @@ export const Refused: MessageFns<Refused> = {
 };
 
 function createBaseLeaderStatus(): LeaderStatus {
-  return { epoch: 0, lastFrame: 0, engine: undefined };
+  return { epoch: 0, lastFrame: 0, engine: undefined, busLost: false };
 }
 
 export const LeaderStatus: MessageFns<LeaderStatus> = {
@@ -1382,6 +1670,9 @@ export const LeaderStatus: MessageFns<LeaderStatus> = {
     }
     if (message.engine !== undefined) {
       EngineStatus.encode(message.engine, writer.uint32(26).fork()).join();
+    }
+    if (message.busLost !== false) {
+      writer.uint32(32).bool(message.busLost);
     }
     return writer;
   },
@@ -1423,6 +1714,14 @@ export const LeaderStatus: MessageFns<LeaderStatus> = {
             message.engine = EngineStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.busLost = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1444,6 +1743,11 @@ export const LeaderStatus: MessageFns<LeaderStatus> = {
         ? globalThis.Number(object.last_frame)
         : 0,
       engine: isSet(object.engine) ? EngineStatus.fromJSON(object.engine) : undefined,
+      busLost: isSet(object.busLost)
+        ? globalThis.Boolean(object.busLost)
+        : isSet(object.bus_lost)
+        ? globalThis.Boolean(object.bus_lost)
+        : false,
     };
   },
 
@@ -1458,6 +1762,9 @@ export const LeaderStatus: MessageFns<LeaderStatus> = {
     if (message.engine !== undefined) {
       obj.engine = EngineStatus.toJSON(message.engine);
     }
+    if (message.busLost !== false) {
+      obj.busLost = message.busLost;
+    }
     return obj;
   },
 
@@ -1471,12 +1778,13 @@ export const LeaderStatus: MessageFns<LeaderStatus> = {
     message.engine = (object.engine !== undefined && object.engine !== null)
       ? EngineStatus.fromPartial(object.engine)
       : undefined;
+    message.busLost = object.busLost ?? false;
     return message;
   },
 };
 
 function createBaseFrame(): Frame {
-  return { group: "", epoch: 0, sequence: 0, step: 0, routerIncarnation: "", entries: [] };
+  return { group: "", epoch: 0, sequence: 0, step: 0, routerIncarnation: "", entries: [], covers: 0 };
 }
 
 export const Frame: MessageFns<Frame> = {
@@ -1498,6 +1806,9 @@ export const Frame: MessageFns<Frame> = {
     }
     for (const v of message.entries) {
       FrameEntry.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.covers !== 0) {
+      writer.uint32(56).uint64(message.covers);
     }
     return writer;
   },
@@ -1563,6 +1874,14 @@ export const Frame: MessageFns<Frame> = {
             message.entries.push(FrameEntry.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.covers = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1587,6 +1906,7 @@ export const Frame: MessageFns<Frame> = {
         ? globalThis.String(object.router_incarnation)
         : "",
       entries: globalThis.Array.isArray(object?.entries) ? object.entries.map((e: any) => FrameEntry.fromJSON(e)) : [],
+      covers: isSet(object.covers) ? globalThis.Number(object.covers) : 0,
     };
   },
 
@@ -1610,6 +1930,9 @@ export const Frame: MessageFns<Frame> = {
     if (message.entries?.length) {
       obj.entries = message.entries.map((e) => FrameEntry.toJSON(e));
     }
+    if (message.covers !== 0) {
+      obj.covers = Math.round(message.covers);
+    }
     return obj;
   },
 
@@ -1624,6 +1947,7 @@ export const Frame: MessageFns<Frame> = {
     message.step = object.step ?? 0;
     message.routerIncarnation = object.routerIncarnation ?? "";
     message.entries = object.entries?.map((e) => FrameEntry.fromPartial(e)) || [];
+    message.covers = object.covers ?? 0;
     return message;
   },
 };
@@ -1923,6 +2247,20 @@ export const WorkerService = {
     responseSerialize: (value: LeaderMessage): Buffer => Buffer.from(LeaderMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): LeaderMessage => LeaderMessage.decode(value),
   },
+  /**
+   * What a router missed, then every frame for it, until it ends the call: the way of frames while the bus loses or delays
+   * them. Frames go over the bus as well, so the router sees when that is good again. First come frames with sequence 0 that
+   * repeat what the leader keeps for this router, the last of them with covers set. STALE_EPOCH as for Session.
+   */
+  attach: {
+    path: "/trireme.v1.Worker/Attach" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: AttachRequest): Buffer => Buffer.from(AttachRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AttachRequest => AttachRequest.decode(value),
+    responseSerialize: (value: Frame): Buffer => Buffer.from(Frame.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Frame => Frame.decode(value),
+  },
 } as const;
 
 export interface WorkerServer extends UntypedServiceImplementation {
@@ -1931,6 +2269,12 @@ export interface WorkerServer extends UntypedServiceImplementation {
    * STALE_EPOCH when it does not lead that group at that epoch. Its break, or silence for 1 s, is the signal of death.
    */
   session: handleBidiStreamingCall<RouterMessage, LeaderMessage>;
+  /**
+   * What a router missed, then every frame for it, until it ends the call: the way of frames while the bus loses or delays
+   * them. Frames go over the bus as well, so the router sees when that is good again. First come frames with sequence 0 that
+   * repeat what the leader keeps for this router, the last of them with covers set. STALE_EPOCH as for Session.
+   */
+  attach: handleServerStreamingCall<AttachRequest, Frame>;
 }
 
 export interface WorkerClient extends Client {
@@ -1941,6 +2285,13 @@ export interface WorkerClient extends Client {
   session(): ClientDuplexStream<RouterMessage, LeaderMessage>;
   session(options: Partial<CallOptions>): ClientDuplexStream<RouterMessage, LeaderMessage>;
   session(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<RouterMessage, LeaderMessage>;
+  /**
+   * What a router missed, then every frame for it, until it ends the call: the way of frames while the bus loses or delays
+   * them. Frames go over the bus as well, so the router sees when that is good again. First come frames with sequence 0 that
+   * repeat what the leader keeps for this router, the last of them with covers set. STALE_EPOCH as for Session.
+   */
+  attach(request: AttachRequest, options?: Partial<CallOptions>): ClientReadableStream<Frame>;
+  attach(request: AttachRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<Frame>;
 }
 
 export const WorkerClient = makeGenericClientConstructor(WorkerService, "trireme.v1.Worker") as unknown as {

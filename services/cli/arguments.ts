@@ -37,6 +37,11 @@ export function serverAddress(text: string): string {
   throw new InvalidArgumentError('Expected host:port, such as 127.0.0.1:50051.');
 }
 
+/** Of several, separated by commas. */
+export function serverAddresses(text: string): readonly string[] {
+  return text.split(',').map((one) => serverAddress(one.trim()));
+}
+
 export function serverUrl(...schemes: readonly string[]): (text: string) => string {
   return (text) => {
     const url = URL.parse(text);

@@ -20,7 +20,7 @@ async function shown(deltas: readonly DeltaParts[], { n = 1, isTTY = false } = {
     for (const { toolCalls = [], ...delta } of deltas) {
       const calls = toolCalls.map((call) => ToolCallDelta.fromPartial(call));
       const choice = { ...ChoiceDelta.create(), ...delta, toolCalls: calls };
-      yield { requestId: '', group: '', choices: [choice], usage: undefined };
+      yield { requestId: '', group: '', choices: [choice], usage: undefined, streamDigest: '' };
     }
   }
   await streamText(stream(), n, createTerminal(streamOf('out'), streamOf('err')));

@@ -61,6 +61,9 @@ export const errorCodes = {
   // What happens to a cluster.
   NO_ROOM: { grpc: 8, http: 429, exit: 75 },
   UNAVAILABLE: { grpc: 14, http: 503, exit: 69 },
+  CONNECTION_LOST: { grpc: 14, http: 503, exit: 69 },
+  MOVES_EXHAUSTED: { grpc: 14, http: 503, exit: 69 },
+  POISON_REQUEST: { grpc: 13, http: 500, exit: 70 },
   LEASE_LOST: { grpc: 9, http: 409, exit: 75 },
   STALE_EPOCH: { grpc: 9, http: 409, exit: 75 },
   RANK_FAILED: { grpc: 14, http: 503, exit: 70 },

@@ -18,6 +18,7 @@ let server: RpcServer;
 beforeAll(async () => {
   const inference = implement(InferenceService, {
     generate: async () => {},
+    resume: async () => {},
     cancel: async () => ({ found: false }),
     embed: async () => ({ embeddings: [], promptTokens: 0 }),
     listModels: async () => ({ models: [] }),

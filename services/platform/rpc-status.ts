@@ -8,6 +8,8 @@ import { type ErrorCode, errorCodes, TriremeError } from './errors.ts';
 const codeTrailer = 'trireme-code';
 const remedyTrailer = 'trireme-remedy';
 const unsendable = 'Request message serialization failure: ';
+/** grpc-js says this when a call never left. */
+const noConnection = 'No connection established';
 /** Longer texts are cut: trailers share the limit of HTTP/2 headers. */
 const maxTextLength = 2000;
 
@@ -47,6 +49,11 @@ function foreignError({ code, details }: StatusObject, address: string): Trireme
         remedy: 'check that the address is that of a Trireme process of the same version',
       });
     case status.UNAVAILABLE:
+      if (!details.startsWith(noConnection)) {
+        return new TriremeError('CONNECTION_LOST', `the connection to ${address} broke: ${plainReason(details)}`, {
+          remedy: 'try again; what the call had done by then may have taken effect',
+        });
+      }
       return new TriremeError('UNAVAILABLE', `no connection to ${address}: ${plainReason(details)}`, {
         remedy: 'see that a Trireme process listens there',
       });

@@ -31,6 +31,7 @@ afterEach(async () => {
 
 const idle: Inference = {
   generate: async () => {},
+  resume: async () => {},
   cancel: async () => ({ found: false }),
   embed: async () => ({ embeddings: [], promptTokens: 0 }),
   listModels: async () => ({ models: [] }),
@@ -44,7 +45,10 @@ async function serve(
   const server = await startRpcServer({
     listen: '127.0.0.1:0',
     log: createLogger('silent'),
-    services: [implement(InferenceService, { ...idle, ...inference }), implement(WorkerService, { session })],
+    services: [
+      implement(InferenceService, { ...idle, ...inference }),
+      implement(WorkerService, { session, attach: async () => {} }),
+    ],
     ...options,
   });
   open.push(() => server.stop());
@@ -326,7 +330,7 @@ test('reading a session ends when its client cancels or vanishes, with the reaso
   await eventually(() => expect([server.activeCalls, endings.length]).toEqual([0, 1]));
   const cut = await begin();
   relay.cut();
-  expect(await cut.ended).toMatchObject({ code: 'UNAVAILABLE' });
+  expect(await cut.ended).toMatchObject({ code: 'CONNECTION_LOST' });
   await eventually(() => expect([server.activeCalls, endings.length]).toEqual([0, 2]));
   relay.restore();
   const stopped = await begin();
@@ -529,7 +533,7 @@ test('a network that dies without a word ends calls within two keepalives, each 
   await eventually(() => expect(server.activeCalls).toBe(1));
   relay.swallow();
   const startMs = performance.now();
-  expect(await ended).toMatchObject({ code: 'UNAVAILABLE' });
+  expect(await ended).toMatchObject({ code: 'CONNECTION_LOST' });
   expect(await reason).toMatchObject({ code: 'CANCELLED' });
   expect(performance.now() - startMs).toBeLessThan(2000);
 });

@@ -1,19 +1,19 @@
 /**
- * Who may go to a group now, who waits, who is turned away. A bounded queue, first come first served within a model; a
- * model without a group does not hold up the others.
+ * Who may go to a group now, who waits, who is turned away. Bounded queues, first come first served within each; a queue whose
+ * first cannot go does not hold up the others.
  */
 import { assert } from '#platform/assert.ts';
 
 export interface AdmissionLimits {
   readonly maxActiveRequests: number;
   readonly maxQueuedRequests: number;
-  readonly maxQueueWait: number;
 }
 
 export interface Admittable {
-  readonly model: string;
-  /** When it began to wait; kept when a group turns it away and it waits on. */
-  readonly arrivedMs: number;
+  /** Which queue it waits in. Does not change while it waits. */
+  readonly queue: string;
+  /** When its waiting is over, if nothing has come of it. */
+  readonly waitsUntilMs: number;
 }
 
 export class Admission<Item extends Admittable> {
@@ -51,17 +51,17 @@ export class Admission<Item extends Admittable> {
   }
 
   /**
-   * Lets requests through while there are places. send: false when no group of the model has room, which ends the turn
-   * of that model. Whoever is sent is active until release().
+   * Lets requests through while there are places. send: false when no group has room for this one, which ends the turn
+   * of its queue. Whoever is sent is active until release().
    */
   dispatch(send: (item: Item) => boolean): void {
-    for (const [model, queue] of this.#queues) {
+    for (const [name, queue] of this.#queues) {
       while (queue.length > 0 && this.#activeCount < this.#limits.maxActiveRequests && send(queue[0]!)) {
         queue.shift();
         this.#queuedCount--;
         this.#activeCount++;
       }
-      if (queue.length === 0) this.#queues.delete(model);
+      if (queue.length === 0) this.#queues.delete(name);
     }
   }
 
@@ -73,28 +73,28 @@ export class Admission<Item extends Admittable> {
 
   /** A queued request ends. */
   withdraw(item: Item): void {
-    const queue = this.#queues.get(item.model);
+    const queue = this.#queues.get(item.queue);
     const index = queue?.indexOf(item) ?? -1;
     assert(queue && index >= 0, 'a request left a queue that it was not in');
     queue.splice(index, 1);
     this.#queuedCount--;
-    if (queue.length === 0) this.#queues.delete(item.model);
+    if (queue.length === 0) this.#queues.delete(item.queue);
   }
 
   /** Those that have waited too long; they still have to be withdrawn. */
   expired(nowMs: number): Item[] {
     const late: Item[] = [];
     for (const queue of this.#queues.values()) {
-      for (const item of queue) if (nowMs - item.arrivedMs >= this.#limits.maxQueueWait) late.push(item);
+      for (const item of queue) if (nowMs >= item.waitsUntilMs) late.push(item);
     }
     return late;
   }
 
   #insert(item: Item, where: 'first' | 'last'): void {
-    const queue = this.#queues.get(item.model) ?? [];
+    const queue = this.#queues.get(item.queue) ?? [];
     if (where === 'first') queue.unshift(item);
     else queue.push(item);
-    this.#queues.set(item.model, queue);
+    this.#queues.set(item.queue, queue);
     this.#queuedCount++;
   }
 }

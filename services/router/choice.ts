@@ -3,8 +3,8 @@
  * come twice or early; an early one is held until those before it have come.
  */
 import { assert } from '#platform/assert.ts';
-import { type ChoiceDelta, FinishReason } from '#proto/inference.ts';
-import type { FrameEntry } from '#proto/worker.ts';
+import { type ChoiceDelta, FinishReason, type ReceivedChoice } from '#proto/inference.ts';
+import type { EmittedTokens, FrameEntry } from '#proto/worker.ts';
 import type { ChoiceReply } from './choice-reply.ts';
 
 /** Early entries that are held; one more and the choice cannot be continued. */
@@ -17,21 +17,30 @@ interface HeldEntry {
 
 export class Choice {
   readonly index: number;
-  #nextPosition = 0;
+  /** All that the client has, to go on elsewhere. */
+  readonly #tokens: number[];
   #lastSequence = 0;
   #finished = false;
   #stopsAtLeader = false;
   readonly #held: HeldEntry[] = [];
   readonly #reply: ChoiceReply;
 
-  constructor(index: number, reply: ChoiceReply) {
+  /** received: what the client has already, and the reply has read. */
+  constructor(index: number, reply: ChoiceReply, received?: ReceivedChoice) {
     this.index = index;
     this.#reply = reply;
+    this.#tokens = [...(received?.tokenIds ?? [])];
+    this.#finished = received?.finished ?? false;
   }
 
   /** Tokens that the client has. */
   get tokenCount(): number {
-    return this.#nextPosition;
+    return this.#tokens.length;
+  }
+
+  /** What another group needs to go on from here. */
+  get emitted(): EmittedTokens {
+    return { ids: [...this.#tokens], finished: this.#finished };
   }
 
   /** The newest frame up to which nothing of this choice is missing. */
@@ -53,10 +62,16 @@ export class Choice {
     return this.#held.length;
   }
 
+  /** Its next attempt begins: what waits is of the last one, and will come again. */
+  restart(): void {
+    this.#held.length = 0;
+    this.#lastSequence = 0;
+  }
+
   /** What the client gets of it; undefined: nothing new. sequence: of the entry's frame. */
   take(entry: FrameEntry, sequence: number): ChoiceDelta | undefined {
     if (this.#finished) return undefined;
-    if (entry.firstPosition > this.#nextPosition) {
+    if (entry.firstPosition > this.tokenCount) {
       this.#held.push({ entry, sequence });
       return undefined;
     }
@@ -69,13 +84,13 @@ export class Choice {
   }
 
   #ripe(): number {
-    return this.#held.findIndex(({ entry }) => entry.firstPosition <= this.#nextPosition);
+    return this.#held.findIndex(({ entry }) => entry.firstPosition <= this.tokenCount);
   }
 
   /** Adds what is new in the entry to the delta. */
   #append(entry: FrameEntry, sequence: number, delta: ChoiceDelta | undefined): ChoiceDelta | undefined {
     this.#lastSequence = Math.max(this.#lastSequence, sequence);
-    const known = this.#nextPosition - entry.firstPosition;
+    const known = this.tokenCount - entry.firstPosition;
     const { tokenIds, logprobs, finishReason } = entry;
     if (known > tokenIds.length || (known === tokenIds.length && finishReason === undefined)) return delta;
     const into = delta ?? this.#emptyDelta();
@@ -84,11 +99,8 @@ export class Choice {
     if (!this.#reply.stopped && finishReason !== undefined) this.#reply.end(into);
     addTokens(into, tokenIds, known, end);
     if (logprobs.length > 0) into.logprobs = into.logprobs.concat(logprobs.slice(known, end));
-    assert(
-      into.firstPosition + into.tokenIds.length === this.#nextPosition + end - known,
-      'positions do not follow on',
-    );
-    this.#nextPosition += end - known;
+    for (let i = known; i < end; i++) this.#tokens.push(tokenIds[i]!);
+    assert(into.firstPosition + into.tokenIds.length === this.tokenCount, 'positions do not follow on');
     const reason = this.#reply.stopped ? FinishReason.FINISH_REASON_STOP : finishReason;
     if (reason !== undefined) {
       const calls = reason === FinishReason.FINISH_REASON_STOP && this.#reply.hasCall;
@@ -104,7 +116,7 @@ export class Choice {
   #emptyDelta(): ChoiceDelta {
     return {
       index: this.index,
-      firstPosition: this.#nextPosition,
+      firstPosition: this.tokenCount,
       tokenIds: [],
       text: '',
       logprobs: [],

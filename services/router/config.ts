@@ -22,8 +22,20 @@ export const routerFields = {
   }),
   maxChoices: integer({ default: 128, min: 1, help: 'choices of one request (n); more get INVALID_ARGUMENT' }),
   frameGrace: durationMs({
-    default: 1000,
-    help: 'how long a missing frame may be late; then the requests it may have been for end with UNAVAILABLE',
+    default: 100,
+    help: 'how long a missing frame may be late; then the leader is asked for it over gRPC',
+  }),
+  gapLimit: durationMs({
+    default: 2000,
+    help: 'how long a missing frame may be sought; then the requests it may have been for move to another group',
+  }),
+  maxMoves: integer({
+    default: 16,
+    help: 'how often a request may move to another group; one more move ends it with MOVES_EXHAUSTED',
+  }),
+  maxMoveWait: durationMs({
+    default: 120_000,
+    help: 'how long one that has lost its group waits for another: NO_ROOM then, UNAVAILABLE with no group ready',
   }),
   silenceLimit: durationMs({ default: 1000, min: 300, help: 'a leader that says nothing for so long is dead' }),
   stallLimit: durationMs({
@@ -36,7 +48,7 @@ export const routerFields = {
   answerLimit: durationMs({
     default: 30_000,
     min: 100,
-    help: 'how long a leader may leave a submit unanswered; then UNAVAILABLE',
+    help: 'how long a leader may leave a submit unanswered; then the request moves to another group',
   }),
   helloTimeout: durationMs({ default: 2000, min: 100, help: 'how long a leader may take to welcome the router' }),
   maxReconnectPause: durationMs({ default: 2000, min: 100, help: 'longest pause between attempts to reach a leader' }),
@@ -52,6 +64,9 @@ export type RouterLimits = Pick<
   | 'maxQueuedRequests'
   | 'maxQueueWait'
   | 'frameGrace'
+  | 'gapLimit'
+  | 'maxMoves'
+  | 'maxMoveWait'
   | 'silenceLimit'
   | 'stallLimit'
   | 'stallSteps'

@@ -2,10 +2,11 @@
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { TriremeError } from '#platform/errors.ts';
 import { implement, type RpcService } from '#platform/rpc.ts';
-import { GenerateRequest, InferenceService, type Model } from '#proto/inference.ts';
+import { GenerateRequest, InferenceService, type Model, ResumeRequest } from '#proto/inference.ts';
 import { OperationsService, type StatusResponse } from '#proto/operations.ts';
 import { embed } from './embed.ts';
 import type { FrontDoor } from './front-door.ts';
+import { resume } from './resume.ts';
 
 /** A message that could not be read; told to the client by the handler, because a decoder cannot name the error. */
 class Unreadable {
@@ -25,27 +26,31 @@ class StrictReader extends BinaryReader {
 
 const strictInference = {
   ...InferenceService,
-  generate: { ...InferenceService.generate, requestDeserialize: readGenerateRequest },
+  generate: { ...InferenceService.generate, requestDeserialize: strictly(GenerateRequest) },
+  resume: { ...InferenceService.resume, requestDeserialize: strictly(ResumeRequest) },
 };
 
-function readGenerateRequest(bytes: Buffer): GenerateRequest | Unreadable {
-  try {
-    return GenerateRequest.decode(new StrictReader(bytes));
-  } catch (error) {
-    return new Unreadable(error instanceof Error ? error.message : String(error));
-  }
+function strictly<Message>(type: { decode(reader: BinaryReader): Message }): (bytes: Buffer) => Message | Unreadable {
+  return (bytes) => {
+    try {
+      return type.decode(new StrictReader(bytes));
+    } catch (error) {
+      return new Unreadable(error instanceof Error ? error.message : String(error));
+    }
+  };
+}
+
+function readable<Message>(message: Message | Unreadable): Message {
+  if (!(message instanceof Unreadable)) return message;
+  throw new TriremeError('INVALID_ARGUMENT', `the request cannot be read: ${message.reason}`, {
+    remedy: 'texts must be UTF-8',
+  });
 }
 
 export function inferenceService(door: FrontDoor, listModels: () => Model[]): RpcService {
   return implement(strictInference, {
-    generate: async (request, call) => {
-      if (request instanceof Unreadable) {
-        throw new TriremeError('INVALID_ARGUMENT', `the request cannot be read: ${request.reason}`, {
-          remedy: 'texts must be UTF-8',
-        });
-      }
-      await door.generate(request, (response) => void call.send(response), call.signal);
-    },
+    generate: (request, call) => door.generate(readable(request), (response) => void call.send(response), call.signal),
+    resume: (request, call) => resume(door, readable(request), (response) => void call.send(response), call.signal),
     embed: (request, call) => embed(door, request, call.signal),
     cancel: async ({ requestId }) => ({ found: door.cancel(requestId) }),
     listModels: async () => ({ models: listModels() }),

@@ -59,7 +59,7 @@ async function embedInput(
       promptTokens = usage?.promptTokens ?? promptTokens;
     },
     signal,
-    pooling === Pooling.POOLING_MEAN ? pooling : Pooling.POOLING_LAST,
+    { pooling: pooling === Pooling.POOLING_MEAN ? pooling : Pooling.POOLING_LAST },
   );
   return { values, promptTokens };
 }

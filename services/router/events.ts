@@ -1,8 +1,8 @@
 /** What the core is told and what it answers. Plain data: no calls, no channels, no clock. */
 import type { ErrorCode, TriremeError } from '#platform/errors.ts';
 import type { EngineStatus } from '#proto/control.ts';
-import type { GenerateResponse, Pooling, SamplingParams } from '#proto/inference.ts';
-import type { Frame, LeaderMessage, RouterMessage } from '#proto/worker.ts';
+import type { GenerateResponse, Pooling, ReceivedChoice, SamplingParams } from '#proto/inference.ts';
+import type { AttachRequest, Frame, LeaderMessage, RouterMessage } from '#proto/worker.ts';
 import type { ChoiceReply } from './choice-reply.ts';
 
 /** A request that is ready to run: tokenised, defaults applied, seed drawn. */
@@ -16,8 +16,12 @@ export interface RoutedRequest {
   readonly adapter: string;
   /** Set: the prompt's embedding is asked for, and nothing is generated. */
   readonly pooling: Pooling;
-  /** One for each choice; at least one. */
+  /** One for each choice; at least one. They have read what was received. */
   readonly replies: readonly ChoiceReply[];
+  /** What the client has already, by choice; it is computed again and not sent again. Empty: nothing. */
+  readonly received: readonly ReceivedChoice[];
+  /** Groups of this digest go on with what was received. Empty: any. */
+  readonly streamDigest: string;
 }
 
 /** Drawn by the shell for every session it opens; never used again. */
@@ -39,8 +43,19 @@ export type RouterEvent =
   | { readonly kind: 'abandon'; readonly requestId: string; readonly error: TriremeError }
   | ({ readonly kind: 'session-opened' } & OpenedSession)
   | { readonly kind: 'session-message'; readonly session: SessionId; readonly message: LeaderMessage['message'] }
-  | { readonly kind: 'session-ended'; readonly session: SessionId; readonly error: TriremeError }
+  /** planned: the placement has moved on; nothing has died. */
+  | {
+      readonly kind: 'session-ended';
+      readonly session: SessionId;
+      readonly error: TriremeError;
+      readonly planned: boolean;
+    }
+  /** Over the bus. */
   | { readonly kind: 'frame'; readonly frame: Frame }
+  /** Over gRPC, as an action has asked for. */
+  | { readonly kind: 'attached-frame'; readonly session: SessionId; readonly frame: Frame }
+  | { readonly kind: 'attach-ended'; readonly session: SessionId }
+  | { readonly kind: 'bus'; readonly connected: boolean }
   /** Groups came, went or changed. */
   | { readonly kind: 'placement' }
   | { readonly kind: 'tick' };
@@ -51,6 +66,9 @@ export type RouterAction =
   | { readonly kind: 'deliver'; readonly requestId: string; readonly response: GenerateResponse }
   /** Exactly one for every request, its last action. */
   | { readonly kind: 'end'; readonly requestId: string; readonly error: TriremeError | undefined }
+  /** Frames of this session are wanted over gRPC too, from there on where the request says. */
+  | { readonly kind: 'attach'; readonly session: SessionId; readonly request: AttachRequest }
+  | { readonly kind: 'detach'; readonly session: SessionId }
   /** This session is of no use; the shell ends it and may open another. */
   | { readonly kind: 'close-session'; readonly session: SessionId; readonly error: TriremeError };
 
@@ -60,6 +78,12 @@ export interface RouterStats {
   /** Requests that ended with an error, by its code. */
   readonly failures: Map<ErrorCode, number>;
   tokens: number;
+  /** Attempts after the first one of their request. */
+  moves: number;
+  /** Requests that came with what their clients had received of them elsewhere. */
+  resumed: number;
+  /** Times that frames had to come over gRPC. */
+  attaches: number;
   frames: number;
   /** Frames that came twice, or from an older epoch, session or incarnation. */
   staleFrames: number;

@@ -30,6 +30,22 @@ export function sessionLost({ group, epoch }: GroupAtEpoch, cause: TriremeError)
   });
 }
 
+/** It has gone from group to group as often as it may. */
+export function movesExhausted(maxMoves: number, cause: TriremeError): TriremeError {
+  return new TriremeError('MOVES_EXHAUSTED', `the request lost its group ${maxMoves + 1} times: ${cause.message}`, {
+    cause,
+    remedy: 'see why groups end: trireme status',
+  });
+}
+
+/** Two groups in a row died while they computed it and before it had brought a token. */
+export function poisonous(cause: TriremeError): TriremeError {
+  return new TriremeError('POISON_REQUEST', `two groups died of the request: ${cause.message}`, {
+    cause,
+    remedy: 'do not send it again; the logs of the workers say what it did to them',
+  });
+}
+
 export function unanswered(group: string, limitMs: number): TriremeError {
   return new TriremeError('UNAVAILABLE', `group ${group} did not answer a submit within ${limitMs} ms`, {
     remedy: tryAgain,
@@ -50,9 +66,14 @@ export function lostFrames(
   );
 }
 
-/** Refusals after which another group may take the request. */
+/** Refusals and ends after which another group may take the request. */
 export function sendsElsewhere(code: string): boolean {
   return code === 'NO_ROOM' || code === 'UNAVAILABLE' || code === 'STALE_EPOCH';
+}
+
+/** What ends an attempt because its whole group is over. */
+export function isGroupFailure(code: string): boolean {
+  return code === 'RANK_FAILED';
 }
 
 /** What a leader said of one request. That its group failed is UNAVAILABLE to a client, whatever failed there. */

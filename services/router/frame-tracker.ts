@@ -49,6 +49,18 @@ export class FrameTracker {
     for (; this.#next <= lastFrame; this.#next++) this.#missing.set(this.#next, nowMs);
   }
 
+  /** All frames up to this one have come in another way. */
+  cover(sequence: number): void {
+    for (const missing of this.#missing.keys()) if (missing <= sequence) this.#missing.delete(missing);
+    this.#next = Math.max(this.#next, sequence + 1);
+  }
+
+  /** Some frame has been missing for graceMs. */
+  isLate(nowMs: number, graceMs: number): boolean {
+    for (const noticedMs of this.#missing.values()) return nowMs - noticedMs >= graceMs;
+    return false;
+  }
+
   /** Frames that have been missing for graceMs; from now on they count as lost, and a late one is dropped. */
   takeLost(nowMs: number, graceMs: number): number[] {
     const lost: number[] = [];

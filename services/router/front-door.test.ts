@@ -37,6 +37,8 @@ function setUp() {
   const catalog = new ModelCatalog({ fleet, clock, log: createLogger('silent') });
   const links = {
     send: (_session: number, message: NonNullable<RouterMessage['message']>) => void sent.push(message),
+    attach: () => {},
+    detach: () => {},
     close: () => {},
   };
   const random = { bytes: (count: number) => new Uint8Array(count).fill(1), id: () => 'drawn' };

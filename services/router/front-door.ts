@@ -5,8 +5,14 @@
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { RandomSource } from '#platform/random.ts';
-import { type GenerateRequest, type GenerateResponse, Pooling } from '#proto/inference.ts';
-import type { RouterMessage } from '#proto/worker.ts';
+import {
+  GenerateRequest,
+  type GenerateResponse,
+  Pooling,
+  type ReceivedChoice,
+  SamplingParams,
+} from '#proto/inference.ts';
+import type { AttachRequest, RouterMessage } from '#proto/worker.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterAction, RouterEvent, SessionId } from './events.ts';
 import type { ModelCatalog } from './model-catalog.ts';
@@ -16,6 +22,8 @@ import type { Router } from './router.ts';
 /** The shell's way to the leaders. */
 export interface LeaderLinks {
   send(session: SessionId, message: NonNullable<RouterMessage['message']>): void;
+  attach(session: SessionId, request: AttachRequest): void;
+  detach(session: SessionId): void;
   close(session: SessionId, error: TriremeError): void;
 }
 
@@ -28,7 +36,19 @@ export interface FrontDoorOptions {
   readonly random: RandomSource;
 }
 
+/** What is beside the request itself. */
+export interface GenerateOptions {
+  /** Set: nothing is generated, the last message carries the prompt's embedding. */
+  readonly pooling?: Pooling;
+  /** What the client has already, and from what kind of group. */
+  readonly received?: readonly ReceivedChoice[];
+  readonly streamDigest?: string;
+}
+
 interface Stream {
+  readonly request: GenerateRequest;
+  /** Once it is drawn. */
+  seed: string | undefined;
   deliver(response: GenerateResponse): void;
   settle(error: TriremeError | undefined): void;
 }
@@ -50,30 +70,29 @@ export class FrontDoor {
 
   /**
    * Resolves when every choice has finished; deliver gets one message a step and must not throw. An abort of the signal
-   * ends the request. With pooling nothing is generated: the last message carries the prompt's embedding. Errors: INVALID_ARGUMENT, UNKNOWN_MODEL, PROMPT_TOO_LONG, NO_ROOM, UNAVAILABLE, CANCELLED, the
-   * signal's reason, and what reading the model's tokenizer may raise.
+   * ends the request. The same request under the id of one in flight takes its place. Errors: INVALID_ARGUMENT,
+   * UNKNOWN_MODEL, PROMPT_TOO_LONG, NO_ROOM, UNAVAILABLE, MOVES_EXHAUSTED, POISON_REQUEST, CANCELLED, the signal's reason,
+   * and what reading the model's tokenizer may raise.
    */
   async generate(
-    request: GenerateRequest,
+    given: GenerateRequest,
     deliver: (response: GenerateResponse) => void,
     signal: AbortSignal,
-    pooling: Pooling = Pooling.POOLING_UNSPECIFIED,
+    { pooling = Pooling.POOLING_UNSPECIFIED, received = [], streamDigest = '' }: GenerateOptions = {},
   ): Promise<void> {
     const { catalog, config, random } = this.#options;
-    checkRequest(request, config.maxChoices);
-    const record = catalog.resolve(request.model);
-    const id = request.requestId === '' ? random.id() : request.requestId;
-    if (this.#streams.has(id)) {
-      throw new TriremeError('INVALID_ARGUMENT', `request_id ${JSON.stringify(id)} is in flight already`, {
-        remedy: 'wait for it, cancel it, or leave request_id empty',
-      });
-    }
+    checkRequest(given, config.maxChoices);
+    const record = catalog.resolve(given.model);
+    const id = given.requestId === '' ? random.id() : given.requestId;
+    const request = withSeed(given, this.#takeOver(id, given)?.seed);
     const ended = Promise.withResolvers<void>();
     const stream: Stream = {
+      request,
+      seed: request.sampling?.seed,
       deliver,
       settle: (error) => (error ? ended.reject(error) : ended.resolve()),
     };
-    const onAbort = (): void => void this.#abandon(id, TriremeError.from(signal.reason));
+    const onAbort = (): void => this.#abandonStream(id, stream, TriremeError.from(signal.reason));
     this.#streams.set(id, stream);
     signal.addEventListener('abort', onAbort);
     try {
@@ -81,7 +100,9 @@ export class FrontDoor {
       const files = await Promise.race([catalog.load(record), ended.promise]);
       // It may have been cancelled in the very moment in which the files came.
       if (files && this.#streams.get(id) === stream) {
-        this.step({ kind: 'request', request: prepare(request, { id, record, files, random, pooling }) });
+        const routed = prepare(request, { id, record, files, random, pooling, received, streamDigest });
+        stream.seed = routed.sampling.seed;
+        this.step({ kind: 'request', request: routed });
       }
       await ended.promise;
     } finally {
@@ -92,7 +113,10 @@ export class FrontDoor {
 
   /** False: no such request is in flight. */
   cancel(requestId: string): boolean {
-    return this.#abandon(requestId, new TriremeError('CANCELLED', 'the request was cancelled by its id'));
+    const stream = this.#streams.get(requestId);
+    if (stream)
+      this.#abandonStream(requestId, stream, new TriremeError('CANCELLED', 'the request was cancelled by its id'));
+    return stream !== undefined;
   }
 
   /** Actions may bring about events (a slow client, a broken session): these wait their turn. */
@@ -110,6 +134,7 @@ export class FrontDoor {
   }
 
   #perform(action: RouterAction): void {
+    const { links } = this.#options;
     switch (action.kind) {
       case 'deliver':
         this.#streams.get(action.requestId)?.deliver(action.response);
@@ -117,18 +142,38 @@ export class FrontDoor {
       case 'end':
         return this.#settle(action.requestId, action.error);
       case 'send':
-        return this.#options.links.send(action.session, action.message);
+        return links.send(action.session, action.message);
+      case 'attach':
+        return links.attach(action.session, action.request);
+      case 'detach':
+        return links.detach(action.session);
       case 'close-session':
-        return this.#options.links.close(action.session, action.error);
+        return links.close(action.session, action.error);
     }
   }
 
+  /** A client that lost its connection comes again: its earlier call ends. Undefined: there was none. */
+  #takeOver(id: string, request: GenerateRequest): Stream | undefined {
+    const earlier = this.#streams.get(id);
+    if (!earlier) return undefined;
+    if (!isSame(earlier.request, request)) {
+      throw new TriremeError(
+        'INVALID_ARGUMENT',
+        `request_id ${JSON.stringify(id)} is that of another request in flight`,
+        {
+          remedy: 'give every request an id of its own, or leave request_id empty',
+        },
+      );
+    }
+    this.#abandonStream(id, earlier, new TriremeError('CANCELLED', 'the request came again, and goes on there'));
+    return earlier;
+  }
+
   /** A request that still waits for its tokenizer is unknown to the core. */
-  #abandon(requestId: string, error: TriremeError): boolean {
-    if (!this.#streams.has(requestId)) return false;
+  #abandonStream(requestId: string, stream: Stream, error: TriremeError): void {
+    if (this.#streams.get(requestId) !== stream) return;
     this.step({ kind: 'abandon', requestId, error });
     this.#settle(requestId, error);
-    return true;
   }
 
   #settle(requestId: string, error: TriremeError | undefined): void {
@@ -136,4 +181,22 @@ export class FrontDoor {
     this.#streams.delete(requestId);
     stream?.settle(error);
   }
+}
+
+/** The same tokens come again only from the same seed. */
+function withSeed(request: GenerateRequest, seed: string | undefined): GenerateRequest {
+  if (seed === undefined || request.sampling?.seed !== undefined) return request;
+  return { ...request, sampling: { ...SamplingParams.create(), ...request.sampling, seed } };
+}
+
+/** Apart from a seed that the client may not have known at first. */
+function isSame(a: GenerateRequest, b: GenerateRequest): boolean {
+  const [seedA, seedB] = [a.sampling?.seed, b.sampling?.seed];
+  if (seedA !== undefined && seedB !== undefined && seedA !== seedB) return false;
+  return Buffer.compare(encodeUnseeded(a), encodeUnseeded(b)) === 0;
+}
+
+function encodeUnseeded(request: GenerateRequest): Uint8Array {
+  const { seed: _, ...sampling } = request.sampling ?? SamplingParams.create();
+  return GenerateRequest.encode({ ...request, sampling: { ...sampling, seed: undefined } }).finish();
 }

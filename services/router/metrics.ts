@@ -8,6 +8,9 @@ type Total = Exclude<keyof RouterStats, 'failures'>;
 const totals: Readonly<Record<Total, { readonly name: string; readonly help: string }>> = {
   requests: { name: 'router_requests_total', help: 'requests accepted' },
   tokens: { name: 'router_tokens_total', help: 'tokens handed to clients' },
+  moves: { name: 'router_moved_total', help: 'times that a request went on at another group' },
+  resumed: { name: 'router_resumed_total', help: 'requests that went on from another router' },
+  attaches: { name: 'router_attached_total', help: 'times that frames of a leader had to come over gRPC' },
   frames: { name: 'router_frames_total', help: 'frames that came over the bus' },
   staleFrames: { name: 'router_stale_frames_total', help: 'frames dropped: repeated, or of an older epoch or session' },
   lostFrames: { name: 'router_lost_frames_total', help: 'frames that never came' },

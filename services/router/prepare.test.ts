@@ -53,7 +53,15 @@ function run(request: RequestParts, contextLength = 100, { replyFormat, turnEnd 
   const files = { tokenizer: { ...letterTokenizer(made), turnEnd }, defaults: {}, replyFormat };
   const random = { bytes: (count: number) => new Uint8Array(count), id: () => 'x' };
   const record = ModelRecord.fromPartial({ name: 'm', contextLength });
-  const routed = prepare(requestOf(request), { id: 'r', record, files, random, pooling: 0 });
+  const routed = prepare(requestOf(request), {
+    id: 'r',
+    record,
+    files,
+    random,
+    pooling: 0,
+    received: [],
+    streamDigest: '',
+  });
   return { routed, made };
 }
 

@@ -1,7 +1,7 @@
 /** From what a client sent to what can run: checks, token ids, complete sampling parameters, a reply for each choice. */
 import { TriremeError } from '#platform/errors.ts';
 import type { RandomSource } from '#platform/random.ts';
-import type { GenerateRequest, Pooling, SamplingParams } from '#proto/inference.ts';
+import type { GenerateRequest, Pooling, ReceivedChoice, SamplingParams } from '#proto/inference.ts';
 import type { ModelRecord } from '#proto/records.ts';
 import { StopStrings } from '#tokenizer/stop-matcher.ts';
 import type { Tokenizer, ToolDefinition } from '#tokenizer/tokenizer.ts';
@@ -25,8 +25,10 @@ export interface PrepareOptions {
   readonly record: ModelRecord;
   readonly files: ModelFiles;
   readonly random: RandomSource;
-  /** As RoutedRequest has it. */
+  /** As RoutedRequest has them. */
   readonly pooling: Pooling;
+  readonly received: readonly ReceivedChoice[];
+  readonly streamDigest: string;
 }
 
 /** What can be said of a request before its model is known. Errors: INVALID_ARGUMENT. */
@@ -51,7 +53,7 @@ export function checkRequest({ requestId, prompt, n }: GenerateRequest, maxChoic
 
 /** Errors: INVALID_ARGUMENT, PROMPT_TOO_LONG. */
 export function prepare(request: GenerateRequest, options: PrepareOptions): RoutedRequest {
-  const { id, record, files, random, pooling } = options;
+  const { id, record, files, random, pooling, received, streamDigest } = options;
   const { tokenizer, defaults } = files;
   const { adapter } = request;
   if (adapter !== '' && !record.serving?.adapters) {
@@ -79,6 +81,8 @@ export function prepare(request: GenerateRequest, options: PrepareOptions): Rout
       callIdPrefix: `call_${id}_${choice}_`,
     });
   });
+  checkReceived(received, replies.length);
+  for (const [choice, reply] of replies.entries()) readAgain(reply, received[choice]);
   const stopTokenIds = isChat ? withTurnEnd(sampling, tokenizer.turnEnd) : sampling.stopTokenIds;
   return {
     id,
@@ -88,7 +92,24 @@ export function prepare(request: GenerateRequest, options: PrepareOptions): Rout
     adapter,
     pooling,
     replies,
+    received,
+    streamDigest,
   };
+}
+
+function checkReceived(received: readonly ReceivedChoice[], n: number): void {
+  if (received.length > n) throw invalid(`received has ${received.length} choices, the request ${n}`);
+}
+
+/** What the client has seen is not shown again; whatever comes next goes on from there. */
+function readAgain(reply: ChoiceReply, received: ReceivedChoice | undefined): void {
+  if (!received || received.finished) return;
+  const seen = { text: '', reasoning: '', toolCalls: [] };
+  for (const id of received.tokenIds) {
+    if (reply.stopped) throw invalid('received goes on after a stop string');
+    reply.push(id, seen);
+  }
+  if (reply.stopped) throw invalid('received ends with a stop string, and its choice is not marked as finished');
 }
 
 /** A chat's answer ends with its turn, which is not an end token of every model. */

@@ -8,17 +8,17 @@ import { ActiveRequest, type Attempt } from './active-request.ts';
 import { Admission } from './admission.ts';
 import type { RouterLimits } from './config.ts';
 import type { RoutedRequest, RouterAction, RouterStats } from './events.ts';
-import { noGroup, queueFull } from './failures.ts';
+import { movesExhausted, noGroup, poisonous, queueFull } from './failures.ts';
 import type { LeaderSession } from './leader-session.ts';
-import type { PickRequest, Policy } from './policy.ts';
+import type { Policy } from './policy.ts';
 
 export interface RequestBookOptions {
   readonly limits: RouterLimits;
   readonly policy: Policy;
   readonly stats: RouterStats;
   act(action: RouterAction): void;
-  /** Sessions of ready groups of the model that have room for so many choices. */
-  candidates(request: PickRequest): LeaderSession[];
+  /** Sessions of ready groups that can take this request now. */
+  candidates(request: ActiveRequest): LeaderSession[];
 }
 
 /** A request and its current attempt. */
@@ -64,22 +64,21 @@ export class RequestBook {
 
   add(routed: RoutedRequest, nowMs: number): void {
     assert(!this.#requests.has(routed.id), `request ${routed.id} is in flight already`);
-    const request = new ActiveRequest(routed, nowMs);
-    this.#options.stats.requests++;
+    const { stats, limits } = this.#options;
+    const request = new ActiveRequest(routed, limits, nowMs);
+    stats.requests++;
+    if (request.completionTokens > 0) stats.resumed++;
     this.#requests.set(routed.id, request);
     this.#admission.enqueue(request);
     this.dispatch(nowMs);
-    if (!request.attempt && this.#admission.isOverfull) {
-      this.fail(request, queueFull(this.#options.limits.maxQueuedRequests));
-    }
+    if (!request.attempt && this.#admission.isOverfull) this.fail(request, queueFull(limits.maxQueuedRequests));
   }
 
   /** Sends what may go and can go. */
   dispatch(nowMs: number): void {
     const { policy, candidates, act } = this.#options;
     this.#admission.dispatch((request) => {
-      const wish = { model: request.model, n: request.n };
-      const session = policy.pick(wish, candidates(wish));
+      const session = policy.pick({ model: request.model, n: request.n }, candidates(request));
       if (!session) return false;
       const value = request.becomeSubmitted(session, nowMs);
       act({ kind: 'send', session: session.id, message: { $case: 'submit', value } });
@@ -93,17 +92,39 @@ export class RequestBook {
     this.#admission.requeue(request);
   }
 
+  /** The request leaves its group and goes on at the next that can take it. cause: why, for whoever cannot. */
+  move({ request, attempt }: Found, cause: TriremeError, nowMs: number, group: 'left' | 'died' = 'left'): void {
+    const { limits, stats } = this.#options;
+    if (request.moveCount >= limits.maxMoves) return this.fail(request, movesExhausted(limits.maxMoves, cause));
+    this.#takeBack(request, attempt);
+    request.becomeMoved(attempt, group === 'died', nowMs);
+    stats.moves++;
+    this.#admission.requeue(request);
+  }
+
+  /** A group has died: its requests go on elsewhere, but the one that it dies of. */
+  moveAll(session: LeaderSession, cause: TriremeError, nowMs: number): void {
+    // The last goes back first, so that they keep their order.
+    for (const request of [...session.requests].reverse()) {
+      const { attempt } = request;
+      assert(attempt, `request ${request.id} is at ${session.group} without an attempt`);
+      if (request.isSuspect) this.fail(request, poisonous(cause));
+      else this.move({ request, attempt }, cause, nowMs, 'died');
+    }
+  }
+
   /** Hands on what a frame brought, and ends the request when that was all. */
   deliver(request: ActiveRequest): void {
     const { attempt } = request;
-    // It may have failed by a later entry of the same frame.
-    if (!attempt) return;
+    assert(attempt, `request ${request.id} has tokens without an attempt`);
     const { stats, act } = this.#options;
     const choices = request.deltas.splice(0);
+    request.becomeProven(attempt);
     for (const { tokenIds } of choices) stats.tokens += tokenIds.length;
     const { isFinished, completionTokens } = request;
     const usage = isFinished ? { promptTokens: request.request.prompt.length, completionTokens } : undefined;
-    const response = { requestId: request.id, group: attempt.session.group, choices, usage };
+    const origin = request.takeOrigin();
+    const response = { requestId: request.id, group: attempt.session.group, choices, usage, ...origin };
     act({ kind: 'deliver', requestId: request.id, response });
     if (!isFinished) return;
     this.#acknowledge(request, attempt);
@@ -117,11 +138,7 @@ export class RequestBook {
 
   fail(request: ActiveRequest, error: TriremeError): void {
     const { attempt } = request;
-    if (attempt && !attempt.session.broken) {
-      this.#cancel(request, attempt, []);
-      // The leader may have ended it in the meantime, and keeps what it ended until it is acknowledged.
-      this.#acknowledge(request, attempt);
-    }
+    if (attempt) this.#takeBack(request, attempt);
     const { failures } = this.#options.stats;
     failures.set(error.code, (failures.get(error.code) ?? 0) + 1);
     this.#end(request, error);
@@ -129,10 +146,19 @@ export class RequestBook {
 
   /** Ends whoever has waited too long. hasGroup: whether the model has a group that is ready. */
   failExpired(nowMs: number, hasGroup: (model: string) => boolean): void {
-    const { maxQueueWait } = this.#options.limits;
+    const { maxQueueWait, maxMoveWait } = this.#options.limits;
     for (const request of this.#admission.expired(nowMs)) {
-      this.fail(request, noGroup(request.model, maxQueueWait, hasGroup(request.model)));
+      const waitMs = request.moveCount > 0 ? maxMoveWait : maxQueueWait;
+      this.fail(request, noGroup(request.model, waitMs, hasGroup(request.model)));
     }
+  }
+
+  /** Its leader, if it is still there, stops and forgets it. */
+  #takeBack(request: ActiveRequest, attempt: Attempt): void {
+    if (attempt.session.broken) return;
+    this.#cancel(request, attempt, []);
+    // The leader may have ended it in the meantime, and keeps what it ended until it is acknowledged.
+    this.#acknowledge(request, attempt);
   }
 
   #cancel({ id: requestId }: ActiveRequest, { number: attempt, session }: Attempt, choices: number[]): void {

@@ -150,7 +150,10 @@ class World {
       case 'reform':
         leader.breakOff();
         this.#perform(
-          this.bench.step({ kind: 'session-ended', session, error: new TriremeError('UNAVAILABLE', 'broken') }),
+          this.bench.step({
+            ...{ kind: 'session-ended', session, planned: false },
+            error: new TriremeError('UNAVAILABLE', 'broken'),
+          }),
         );
         if (kind === 'reform') this.#perform(leader.open(this.bench, this.#nextSession++, true));
         return;

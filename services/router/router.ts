@@ -1,19 +1,19 @@
 /**
- * The router's core: events in, actions out. It decides who runs where, forwards every position once and in order, and
- * ends every accepted request exactly once. It does no I/O and reads no clock.
+ * The router's core: events in, actions out. It decides who runs where, forwards every position once and in order, takes what
+ * loses its group to another one, and ends every accepted request exactly once. It does no I/O and reads no clock.
  */
 import { assert } from '#platform/assert.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { EngineStatus } from '#proto/control.ts';
-import type { Frame, FrameEntry, LeaderMessage, Refused } from '#proto/worker.ts';
+import type { Frame, LeaderMessage, Refused } from '#proto/worker.ts';
 import type { ActiveRequest } from './active-request.ts';
-import { maxHeldEntries } from './choice.ts';
 import type { RouterLimits } from './config.ts';
 import type { OpenedSession, RouterAction, RouterEvent, RouterStats, SessionId } from './events.ts';
 import { errorFromLeader, lostFrames, sendsElsewhere, sessionLost, unanswered } from './failures.ts';
 import type { FleetView } from './fleet.ts';
 import { LeaderSession } from './leader-session.ts';
 import type { Policy } from './policy.ts';
+import { readFrame } from './read-frame.ts';
 import { RequestBook } from './request-book.ts';
 
 /** How often the shell sends a tick. */
@@ -31,6 +31,9 @@ export class Router {
     requests: 0,
     failures: new Map(),
     tokens: 0,
+    moves: 0,
+    resumed: 0,
+    attaches: 0,
     frames: 0,
     staleFrames: 0,
     lostFrames: 0,
@@ -38,6 +41,7 @@ export class Router {
   #actions: RouterAction[] = [];
   #nowMs = 0;
   #tickedMs: number | undefined;
+  #busConnected = true;
   readonly #sessions = new Map<SessionId, LeaderSession>();
   /** The newest session of each group. */
   readonly #byGroup = new Map<string, LeaderSession>();
@@ -50,7 +54,7 @@ export class Router {
     this.#book = new RequestBook({
       ...{ limits, policy, stats: this.stats },
       act: (action) => this.#actions.push(action),
-      candidates: ({ model, n }) => this.#readySessions(model).filter((session) => session.hasRoomFor(n)),
+      candidates: (request) => this.#candidates(request),
     });
   }
 
@@ -90,13 +94,21 @@ export class Router {
     this.#handle(event);
     // Whatever happened, there may be room now; with an empty queue this costs nothing.
     this.#book.dispatch(nowMs);
+    if (!this.#busConnected) for (const session of this.#sessions.values()) this.#attachIfNeeded(session);
     return this.#actions;
   }
 
   #handle(event: RouterEvent): void {
     switch (event.kind) {
       case 'frame':
-        return this.#onFrame(event.frame);
+        return this.#onBusFrame(event.frame);
+      case 'attached-frame':
+        return this.#onAttachedFrame(event.session, event.frame);
+      case 'attach-ended':
+        return this.#sessions.get(event.session)?.attachment.becomeClosed();
+      case 'bus':
+        this.#busConnected = event.connected;
+        return;
       case 'request':
         return this.#book.add(event.request, this.#nowMs);
       case 'abandon': {
@@ -109,7 +121,7 @@ export class Router {
       case 'session-message':
         return this.#onSessionMessage(event.session, event.message);
       case 'session-ended':
-        return this.#onSessionEnded(event.session, event.error);
+        return this.#onSessionEnded(event.session, event.error, event.planned);
       case 'placement':
         return;
       case 'tick':
@@ -125,7 +137,7 @@ export class Router {
       return;
     }
     const earlier = this.#byGroup.get(opened.group);
-    if (earlier) this.#drop(earlier, new TriremeError('UNAVAILABLE', 'a newer session took its place'));
+    if (earlier) this.#replace(earlier);
     const session = new LeaderSession(opened, record, this.#options.limits, this.#nowMs);
     this.#sessions.set(session.id, session);
     this.#byGroup.set(session.group, session);
@@ -146,6 +158,7 @@ export class Router {
       case 'status':
         session.onStatus(message.value, this.#nowMs);
         if (session.frames.overflowed) this.#close(session, 'it counts frames that nobody sent');
+        else if (session.busLost) this.#attachIfNeeded(session);
         return;
       default:
         return this.#close(session, 'it sent a message that does not belong in a session');
@@ -161,47 +174,54 @@ export class Router {
     else if (code === 'STALE_EPOCH') this.#close(session, message);
   }
 
-  /** The leader's last frames may come after the session's end; only when none is missing are its requests over. */
-  #onSessionEnded(id: SessionId, error: TriremeError): void {
+  /** The leader's last frames may come after the session's end; only when none is missing are its requests to move. */
+  #onSessionEnded(id: SessionId, error: TriremeError, planned: boolean): void {
     const session = this.#sessions.get(id);
     if (!session || session.broken) return;
     session.broken = error;
+    session.attachment.becomeClosed();
+    if (planned) this.#moveAway(session, error);
     if (session.frames.missingCount === 0) this.#drop(session, error);
   }
 
-  #onFrame(frame: Frame): void {
+  #onBusFrame(frame: Frame): void {
     this.stats.frames++;
     const session = this.#byGroup.get(frame.group);
-    const isMine = session?.epoch === frame.epoch && frame.routerIncarnation === this.#options.incarnation;
-    if (!session || !isMine || !session.frames.take(frame.sequence, this.#nowMs)) {
+    if (!session || !this.#isOf(session, frame)) {
       this.stats.staleFrames++;
       return;
     }
-    if (session.frames.overflowed) return this.#close(session, 'it counts frames that nobody sent');
-    const touched: ActiveRequest[] = [];
-    for (const entry of frame.entries) this.#onEntry(session, entry, frame.sequence, touched);
-    for (const request of touched) this.#book.deliver(request);
-    if (session.broken && session.frames.missingCount === 0) this.#drop(session, session.broken);
+    const { attachment, frames } = session;
+    if (attachment.isOpen) attachment.onBusFrame(frame.sequence, frames.next);
+    if (frames.take(frame.sequence, this.#nowMs)) this.#takeFrame(session, frame);
+    else if (!attachment.isOpen) this.stats.staleFrames++;
   }
 
-  /** touched: gets the request when the entry brought something for its client. */
-  #onEntry(session: LeaderSession, entry: FrameEntry, sequence: number, touched: ActiveRequest[]): void {
-    const found = this.#book.find(session, entry);
-    const choice = found?.request.choices[entry.choice];
-    if (!found || !choice || choice.finished) return;
-    const { request, attempt } = found;
-    request.becomeAccepted(attempt);
-    if (entry.errorCode !== '') {
-      return this.#book.fail(request, errorFromLeader(session.group, entry.errorCode, entry.errorMessage));
+  #onAttachedFrame(id: SessionId, frame: Frame): void {
+    const session = this.#sessions.get(id);
+    if (!session || session.broken || !this.#isOf(session, frame)) return;
+    const { frames } = session;
+    if (frame.sequence > 0 && !frames.take(frame.sequence, this.#nowMs)) return;
+    if (frame.covers > 0) frames.cover(frame.covers);
+    this.#takeFrame(session, frame);
+  }
+
+  #isOf(session: LeaderSession, { group, epoch, routerIncarnation }: Frame): boolean {
+    return session.group === group && session.epoch === epoch && routerIncarnation === this.#options.incarnation;
+  }
+
+  #takeFrame(session: LeaderSession, frame: Frame): void {
+    if (session.frames.overflowed) return this.#close(session, 'it counts frames that nobody sent');
+    const { touched, stopped, failed, groupFailure } = readFrame(session, frame, this.#book);
+    for (const { found, choice } of stopped) this.#book.cancelChoice(found, choice);
+    for (const request of touched) this.#book.deliver(request);
+    for (const { found, error, moves } of failed) {
+      if (found.request.attempt !== found.attempt) continue;
+      if (moves) this.#book.move(found, error, this.#nowMs);
+      else this.#book.fail(found.request, error);
     }
-    const delta = choice.take(entry, sequence);
-    if (choice.heldCount > 0 && (session.frames.missingCount === 0 || choice.heldCount > maxHeldEntries)) {
-      return this.#book.fail(request, lostFrames(session, [], choice.tokenCount));
-    }
-    if (!delta) return;
-    if (request.deltas.length === 0) touched.push(request);
-    request.deltas.push(delta);
-    if (choice.stopsAtLeader) this.#book.cancelChoice(found, choice.index);
+    if (groupFailure) return this.#close(session, groupFailure.message);
+    if (session.broken && session.frames.missingCount === 0) this.#drop(session, session.broken);
   }
 
   #onTick(): void {
@@ -212,31 +232,57 @@ export class Router {
   }
 
   #checkSession(session: LeaderSession, elapsedMs: number): void {
-    const { frameGrace, answerLimit } = this.#options.limits;
-    this.#failLost(session, session.frames.takeLost(this.#nowMs, frameGrace));
+    const { frameGrace, gapLimit, answerLimit } = this.#options.limits;
     if (session.broken) {
-      if (session.frames.missingCount === 0) this.#drop(session, session.broken);
+      if (session.frames.isLate(this.#nowMs, frameGrace)) this.#drop(session, session.broken);
       return;
     }
     const failure = session.health.tick(elapsedMs, session.requests.size > 0);
     if (failure) return this.#close(session, failure);
+    this.#moveLost(session, session.frames.takeLost(this.#nowMs, gapLimit));
+    this.#attachIfNeeded(session);
+    this.#detachIfNeedless(session);
     for (const request of session.requests) {
       const { attempt } = request;
       if (attempt && !attempt.accepted && this.#nowMs - attempt.submittedMs >= answerLimit) {
-        this.#book.fail(request, unanswered(session.group, answerLimit));
+        this.#book.move({ request, attempt }, unanswered(session.group, answerLimit), this.#nowMs);
       }
     }
   }
 
-  /** Ends the requests that these frames may have had tokens of. */
-  #failLost(session: LeaderSession, lost: readonly number[]): void {
+  /** Moves the requests that these frames may have had tokens of. */
+  #moveLost(session: LeaderSession, lost: readonly number[]): void {
     this.stats.lostFrames += lost.length;
     if (lost.length === 0) return;
-    for (const request of session.requests) {
+    for (const request of [...session.requests]) {
       const { attempt } = request;
       const missed = attempt ? lost.filter((sequence) => request.missesFrame(attempt, sequence)) : [];
-      if (missed.length > 0) this.#book.fail(request, lostFrames(session, missed, request.completionTokens));
+      if (!attempt || missed.length === 0) continue;
+      this.#book.move({ request, attempt }, lostFrames(session, missed, request.completionTokens), this.#nowMs);
     }
+  }
+
+  #attachIfNeeded(session: LeaderSession): void {
+    const { attachment, frames, requests, busLost } = session;
+    if (attachment.isOpen || session.broken || requests.size === 0) return;
+    const isBusBad = busLost || !this.#busConnected;
+    if (!isBusBad && !frames.isLate(this.#nowMs, this.#options.limits.frameGrace)) return;
+    attachment.becomeOpen();
+    this.stats.attaches++;
+    const { id, group, epoch } = session;
+    const attempts = [...requests].flatMap((request) => {
+      // One that the leader has not answered may be unknown to it yet.
+      return request.attempt?.accepted ? request.progress(request.attempt) : [];
+    });
+    const request = { routerIncarnation: this.#options.incarnation, group, epoch, attempts };
+    this.#actions.push({ kind: 'attach', session: id, request });
+  }
+
+  #detachIfNeedless({ id, attachment, busLost, requests }: LeaderSession): void {
+    if (!attachment.isOpen || busLost || !this.#busConnected) return;
+    if (!attachment.isNeedless && requests.size > 0) return;
+    attachment.becomeClosed();
+    this.#actions.push({ kind: 'detach', session: id });
   }
 
   #close(session: LeaderSession, reason: string): void {
@@ -245,13 +291,37 @@ export class Router {
     this.#drop(session, error);
   }
 
-  /** Forgets a session; what it carried ends. */
+  #replace(earlier: LeaderSession): void {
+    const error = new TriremeError('UNAVAILABLE', 'a newer session took its place');
+    earlier.broken = error;
+    this.#moveAway(earlier, error);
+    this.#drop(earlier, error);
+  }
+
+  /** Nobody died: its requests go elsewhere with a clean record. */
+  #moveAway(session: LeaderSession, error: TriremeError): void {
+    for (const request of [...session.requests].reverse()) {
+      const { attempt } = request;
+      if (attempt) this.#book.move({ request, attempt }, sessionLost(session, error), this.#nowMs);
+    }
+  }
+
+  /** Forgets a session; what it carried goes on elsewhere. */
   #drop(session: LeaderSession, error: TriremeError): void {
     session.broken = error;
     this.#sessions.delete(session.id);
     if (this.#byGroup.get(session.group) === session) this.#byGroup.delete(session.group);
-    for (const request of session.requests) this.#book.fail(request, sessionLost(session, error));
+    this.#book.moveAll(session, sessionLost(session, error), this.#nowMs);
     assert(session.requests.size === 0, `requests are left at ${session.group}`);
+  }
+
+  #candidates(request: ActiveRequest): LeaderSession[] {
+    return this.#readySessions(request.model).filter(
+      (session) =>
+        session.hasRoomFor(request.n) &&
+        request.mayRunAt(session.streamDigest) &&
+        !(request.isSuspect && session.hasSuspect),
+    );
   }
 
   #readySessions(model: string): LeaderSession[] {

@@ -106,6 +106,7 @@ class RouterProcess implements RunningRouter {
     const overview = { ...{ fleet, router: this.#router, incarnation: this.incarnation, store, bus } };
     // Frames before sessions: whoever welcomes the router may send at once.
     this.#frames = bus.subscribe(frameSubject(this.incarnation), (payload) => this.#onFrame(payload));
+    bus.onConnection((connected) => this.#door.step({ kind: 'bus', connected }));
     this.#server = await startRpcServer({
       ...{ listen: config.listen, log, clock, descriptorSet, serving: false },
       services: [inferenceService(this.#door, () => listModels(fleet)), operationsService(() => statusOf(overview))],

@@ -3,13 +3,23 @@ import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import { type BidiStream, createRpcClient, type RpcClient } from '#platform/rpc.ts';
 import { EngineStatus } from '#proto/control.ts';
-import { type LeaderMessage, type LeaderStatus, type RouterMessage, WorkerService } from '#proto/worker.ts';
+import {
+  type AttachRequest,
+  type Frame,
+  type LeaderMessage,
+  type LeaderStatus,
+  type RouterMessage,
+  WorkerService,
+} from '#proto/worker.ts';
 
 export interface SessionEvents {
   /** Once, after Welcome and the first status. */
   onOpened(status: { readonly lastFrame: number; readonly engine: EngineStatus }): void;
   /** Between opening and end. */
   onMessage(message: LeaderMessage['message']): void;
+  onAttachedFrame(frame: Frame): void;
+  /** Not after detach() or close(). */
+  onAttachEnded(error: TriremeError): void;
   /** Once, also when the session never opened; not after close(). */
   onEnded(error: TriremeError): void;
 }
@@ -29,6 +39,7 @@ type State = 'greeting' | 'welcomed' | 'open' | 'over';
 
 export class SessionClient {
   #state: State = 'greeting';
+  #attachment: AbortController | undefined;
   readonly #client: RpcClient;
   readonly #stream: BidiStream<RouterMessage>;
   readonly #options: SessionOptions;
@@ -54,11 +65,41 @@ export class SessionClient {
     if (this.#state === 'open') this.#stream.send({ message });
   }
 
+  /** Frames come by a call of their own from now on, until detach(). */
+  attach(request: AttachRequest): void {
+    this.detach();
+    const attachment = new AbortController();
+    this.#attachment = attachment;
+    void this.#passFrames(request, attachment.signal);
+  }
+
+  /** Idempotent. */
+  detach(): void {
+    this.#attachment?.abort();
+    this.#attachment = undefined;
+  }
+
   /** Ends it without a further event. Idempotent. */
   close(): void {
     this.#state = 'over';
+    this.detach();
     this.#cancelTimeout();
     this.#client.close();
+  }
+
+  async #passFrames(request: AttachRequest, signal: AbortSignal): Promise<void> {
+    const { onAttachedFrame, onAttachEnded } = this.#options.events;
+    let failure: unknown;
+    try {
+      for await (const frame of this.#client.serverStream(WorkerService.attach, request, { signal })) {
+        if (signal.aborted) return;
+        onAttachedFrame(frame);
+      }
+    } catch (error) {
+      failure = error;
+    }
+    if (signal.aborted) return;
+    onAttachEnded(TriremeError.from(failure ?? new TriremeError('UNAVAILABLE', 'the leader ended it')));
   }
 
   #onMessage(message: LeaderMessage['message']): void {

@@ -31,7 +31,7 @@ class HelloServer {
     server.#server = await startRpcServer({
       listen,
       log: createLogger('silent'),
-      services: [implement(WorkerService, { session })],
+      services: [implement(WorkerService, { session, attach: async () => {} })],
     });
     open.push(() => server.stop());
     return server;

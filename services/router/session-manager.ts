@@ -4,7 +4,7 @@ import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { RandomSource } from '#platform/random.ts';
 import { type GroupRecord, GroupState } from '#proto/records.ts';
-import type { RouterMessage } from '#proto/worker.ts';
+import type { AttachRequest, RouterMessage } from '#proto/worker.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterEvent, SessionId } from './events.ts';
 import type { Fleet } from './fleet.ts';
@@ -66,6 +66,21 @@ export class SessionManager {
     this.#bySession.get(session)?.current?.client.send(message);
   }
 
+  /** Nothing happens when the session is over. */
+  attach(session: SessionId, request: AttachRequest): void {
+    const link = this.#bySession.get(session);
+    if (!link) return;
+    this.#options.log.warn({ group: link.group, epoch: link.epoch }, 'frames are late: they come over gRPC too');
+    link.current?.client.attach(request);
+  }
+
+  detach(session: SessionId): void {
+    const link = this.#bySession.get(session);
+    if (!link) return;
+    this.#options.log.info({ group: link.group, epoch: link.epoch }, 'the bus is in time again');
+    link.current?.client.detach();
+  }
+
   /** The core gives this session up: another is tried after a pause. */
   close(session: SessionId, error: TriremeError): void {
     const link = this.#bySession.get(session);
@@ -93,6 +108,8 @@ export class SessionManager {
           onEvent({ kind: 'session-opened', session: id, group, epoch, ...status });
         },
         onMessage: (message) => onEvent({ kind: 'session-message', session: id, message }),
+        onAttachedFrame: (frame) => onEvent({ kind: 'attached-frame', session: id, frame }),
+        onAttachEnded: (error) => this.#onAttachEnded(link, id, error),
         onEnded: (error) => this.#onEnded(link, id, error),
       },
     });
@@ -106,7 +123,12 @@ export class SessionManager {
     link.current = undefined;
     log.warn({ group: link.group, epoch: link.epoch, code: error.code, reason: error.message }, 'session ended');
     link.cancelPause = clock.after(this.#nextPause(link), () => this.#connect(link));
-    onEvent({ kind: 'session-ended', session: id, error });
+    onEvent({ kind: 'session-ended', session: id, error, planned: false });
+  }
+
+  #onAttachEnded({ group, epoch }: Link, session: SessionId, error: TriremeError): void {
+    this.#options.log.warn({ group, epoch, code: error.code, reason: error.message }, 'frames over gRPC ended');
+    this.#options.onEvent({ kind: 'attach-ended', session });
   }
 
   /** The group is gone from the fleet, at least at this epoch. */
@@ -117,7 +139,7 @@ export class SessionManager {
     if (!current) return;
     current.client.close();
     this.#bySession.delete(current.id);
-    this.#options.onEvent({ kind: 'session-ended', session: current.id, error });
+    this.#options.onEvent({ kind: 'session-ended', session: current.id, error, planned: true });
   }
 
   /** Twice as long each time, up to the limit; a quarter of it left to chance, lest all routers come at once. */

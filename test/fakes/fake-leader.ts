@@ -6,7 +6,7 @@ import type { Bus } from '#platform/bus.ts';
 import { systemClock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
-import { implement, type RpcBidiCall, type RpcServer, startRpcServer } from '#platform/rpc.ts';
+import { implement, type RpcBidiCall, type RpcServer, type RpcStreamCall, startRpcServer } from '#platform/rpc.ts';
 import type { Store } from '#platform/store.ts';
 import { EngineStatus } from '#proto/control.ts';
 import { FinishReason, type TokenLogprobs } from '#proto/inference.ts';
@@ -14,6 +14,7 @@ import { frameSubject, groupKey } from '#proto/keys.ts';
 import { GroupRecord, GroupState } from '#proto/records.ts';
 import {
   type Acknowledge,
+  type AttachRequest,
   type CancelAttempt,
   Frame,
   FrameEntry,
@@ -36,6 +37,9 @@ interface FakeSequence {
 
 interface FakeRouterState {
   readonly incarnation: string;
+  frames: RpcStreamCall<Frame> | undefined;
+  /** All that was said to it and not acknowledged, in order. */
+  kept: FrameEntry[];
   session: Session | undefined;
   lastFrame: number;
 }
@@ -68,6 +72,7 @@ export class FakeLeader {
   loses: (sequence: number) => boolean = () => false;
   /** No message leaves any more, but connections stand. */
   mute = false;
+  attachCount = 0;
   #step = 0;
   #server: RpcServer | undefined;
   #stepping = false;
@@ -91,7 +96,12 @@ export class FakeLeader {
     leader.#server = await startRpcServer({
       listen: options.listen ?? '127.0.0.1:0',
       log: options.log,
-      services: [implement(WorkerService, { session: (call) => leader.#serve(call) })],
+      services: [
+        implement(WorkerService, {
+          session: (call) => leader.#serve(call),
+          attach: (request, call) => leader.#serveFrames(request, call),
+        }),
+      ],
     });
     return leader;
   }
@@ -149,10 +159,12 @@ export class FakeLeader {
     const router = this.#routers.get(routerIncarnation);
     if (!router) throw new Error(`no router ${routerIncarnation}`);
     const sequence = ++router.lastFrame;
-    if (this.loses(sequence)) return;
     const { group, epoch } = this;
     const whole = entries.map((entry) => FrameEntry.fromPartial(entry));
-    const frame: Frame = { group, epoch, sequence, step: this.#step, routerIncarnation, entries: whole };
+    router.kept.push(...whole);
+    const frame: Frame = { group, epoch, sequence, step: this.#step, routerIncarnation, entries: whole, covers: 0 };
+    router.frames?.send(frame);
+    if (this.loses(sequence)) return;
     this.#options.bus.publish(frameSubject(routerIncarnation), Frame.encode(frame).finish());
   }
 
@@ -204,12 +216,33 @@ export class FakeLeader {
     }
   }
 
+  /** Repeats everything that is kept, whatever the router has of it. */
+  async #serveFrames({ routerIncarnation }: AttachRequest, call: RpcStreamCall<Frame>): Promise<void> {
+    const router = this.#routers.get(routerIncarnation);
+    if (!router) throw new TriremeError('STALE_EPOCH', `no router ${routerIncarnation}`);
+    this.attachCount++;
+    const { group, epoch } = this;
+    const entries = router.kept;
+    call.send({ group, epoch, sequence: 0, step: this.#step, routerIncarnation, entries, covers: router.lastFrame });
+    router.frames = call;
+    this.#changed();
+    await new Promise<void>((resolve) => call.signal.addEventListener('abort', () => resolve(), { once: true }));
+    if (router.frames === call) router.frames = undefined;
+    this.#changed();
+  }
+
   #onHello(call: Session, hello: { routerIncarnation: string; group: string; epoch: number }): FakeRouterState {
     if (hello.group !== this.group || hello.epoch !== this.epoch) {
       throw new TriremeError('STALE_EPOCH', `this is ${this.group} at epoch ${this.epoch}`);
     }
     const incarnation = hello.routerIncarnation;
-    const router = this.#routers.get(incarnation) ?? { incarnation, session: undefined, lastFrame: 0 };
+    const router = this.#routers.get(incarnation) ?? {
+      incarnation,
+      frames: undefined,
+      kept: [],
+      session: undefined,
+      lastFrame: 0,
+    };
     router.session = call;
     this.#routers.set(incarnation, router);
     const value = { group: this.group, epoch: this.epoch, workerIncarnation: 'fake' };
@@ -235,6 +268,9 @@ export class FakeLeader {
       }
       case 'acknowledge':
         this.acknowledges.push(message.value);
+        router.kept = router.kept.filter(
+          ({ requestId, attempt }) => requestId !== message.value.requestId || attempt !== message.value.attempt,
+        );
         return;
     }
   }
@@ -245,7 +281,10 @@ export class FakeLeader {
     const refusal = this.refuse(submit);
     if (refusal) return this.#send(router, { $case: 'refused', value: { requestId, attempt, ...refusal } });
     this.#send(router, { $case: 'accepted', value: { requestId, attempt } });
-    for (let choice = 0; choice < submit.n; choice++) this.#running.push({ submit, choice, router, position: 0 });
+    for (let choice = 0; choice < submit.n; choice++) {
+      const { ids, finished } = submit.emitted[choice] ?? { ids: [], finished: false };
+      if (!finished) this.#running.push({ submit, choice, router, position: ids.length });
+    }
     if (this.#options.automatic ?? true) this.#run();
   }
 
@@ -282,7 +321,10 @@ export class FakeLeader {
       ...{ step: this.#step, running: Math.min(running, maxSequences), waiting: Math.max(0, running - maxSequences) },
       freeSequences: Math.max(0, maxSequences - running),
     });
-    this.#send(router, { $case: 'status', value: { epoch: this.epoch, lastFrame: router.lastFrame, engine } });
+    this.#send(router, {
+      $case: 'status',
+      value: { epoch: this.epoch, lastFrame: router.lastFrame, engine, busLost: false },
+    });
   }
 
   #send(router: FakeRouterState, message: NonNullable<LeaderMessage['message']>): void {

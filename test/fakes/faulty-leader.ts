@@ -104,7 +104,7 @@ export class FaultyLeader {
   }
 
   sendStatus(): void {
-    const value = { epoch: this.epoch, lastFrame: this.#lastFrame, engine: this.#engine };
+    const value = { epoch: this.epoch, lastFrame: this.#lastFrame, engine: this.#engine, busLost: false };
     this.#toRouter.push({ $case: 'status', value });
   }
 
@@ -120,7 +120,7 @@ export class FaultyLeader {
     if (entries.length === 0) return;
     const { group, epoch } = this;
     const sequence = ++this.#lastFrame;
-    this.#frames.push({ group, epoch, sequence, step: ++this.#step, routerIncarnation, entries });
+    this.#frames.push({ group, epoch, sequence, step: ++this.#step, routerIncarnation, entries, covers: 0 });
   }
 
   get #engine(): EngineStatus {
@@ -128,7 +128,7 @@ export class FaultyLeader {
     return EngineStatus.fromPartial({ step: this.#step, running, freeSequences: Math.max(0, capacity - running) });
   }
 
-  #onSubmit({ requestId, attempt, n, epoch }: Submit): void {
+  #onSubmit({ requestId, attempt, n, epoch, emitted }: Submit): void {
     const code = epoch === this.epoch ? this.refusal : 'STALE_EPOCH';
     this.refusal = undefined;
     if (code) {
@@ -136,7 +136,9 @@ export class FaultyLeader {
       return;
     }
     const choices = Array.from({ length: n }, (_, choice) => ({
-      ...{ text: fullText(requestId, choice), position: 0, ended: false },
+      text: fullText(requestId, choice),
+      position: emitted[choice]?.ids.length ?? 0,
+      ended: emitted[choice]?.finished ?? false,
     }));
     this.#running.set(`${requestId}#${attempt}`, { requestId, attempt, choices });
     this.#toRouter.push({ $case: 'accepted', value: { requestId, attempt } });

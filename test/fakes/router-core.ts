@@ -3,7 +3,7 @@ import { TriremeError } from '#platform/errors.ts';
 import { EngineStatus } from '#proto/control.ts';
 import { FinishReason, SamplingParams } from '#proto/inference.ts';
 import { GroupRecord, GroupState, type ModelRecord } from '#proto/records.ts';
-import { Frame, FrameEntry, type LeaderMessage } from '#proto/worker.ts';
+import { Frame, FrameEntry, type LeaderMessage, type Submit } from '#proto/worker.ts';
 import { StopStrings } from '#tokenizer/stop-matcher.ts';
 import { ChoiceReply } from '../../services/router/choice-reply.ts';
 import { defaultConfig, type RouterConfig } from '../../services/router/config.ts';
@@ -59,6 +59,8 @@ export function letters(id: string, options: RequestOptions = {}): RoutedRequest
     adapter: '',
     pooling: 0,
     replies,
+    received: [],
+    streamDigest: '',
   };
 }
 
@@ -71,6 +73,7 @@ export class CoreBench {
   readonly fleet = new FakeFleetView();
   readonly router: Router;
   nowMs = 0;
+  readonly #groups = new Map<number, string>();
 
   constructor(limits: Partial<RouterConfig> = {}) {
     const policy = new LeastLoaded();
@@ -99,6 +102,7 @@ export class CoreBench {
   /** A group and a session with its leader. */
   open(session: number, group: string, { epoch = 1, lastFrame = 0 } = {}): string[] {
     if (this.fleet.group(group)?.epoch !== epoch) this.fleet.put(group, epoch);
+    this.#groups.set(session, group);
     const engine = EngineStatus.fromPartial({ freeSequences: 4 });
     return show(this.step({ kind: 'session-opened', session, group, epoch, lastFrame, engine }));
   }
@@ -115,13 +119,14 @@ export class CoreBench {
     return this.message(session, { $case: 'refused', value: { requestId, attempt, code, message: `it is ${code}` } });
   }
 
-  status(session: number, lastFrame: number, engine: Partial<EngineStatus> = {}): string[] {
-    const value = { epoch: 1, lastFrame, engine: EngineStatus.fromPartial(engine) };
+  status(session: number, lastFrame: number, engine: Partial<EngineStatus> = {}, { busLost = false } = {}): string[] {
+    const value = { epoch: 1, lastFrame, engine: EngineStatus.fromPartial(engine), busLost };
     return this.message(session, { $case: 'status', value });
   }
 
-  ended(session: number): string[] {
-    return show(this.step({ kind: 'session-ended', session, error: new TriremeError('UNAVAILABLE', 'broken pipe') }));
+  ended(session: number, { planned = false } = {}): string[] {
+    const error = new TriremeError('UNAVAILABLE', 'broken pipe');
+    return show(this.step({ kind: 'session-ended', session, error, planned }));
   }
 
   frame(group: string, sequence: number, ...entries: Partial<FrameEntry>[]): string[] {
@@ -129,13 +134,22 @@ export class CoreBench {
   }
 
   frameOf(frame: Partial<Frame>, ...entries: Partial<FrameEntry>[]): string[] {
-    const whole = entries.map((entry) => FrameEntry.fromPartial({ attempt: 1, ...entry }));
-    return show(
-      this.step({
-        kind: 'frame',
-        frame: { ...Frame.fromPartial({ epoch: 1, routerIncarnation, ...frame }), entries: whole },
-      }),
-    );
+    return show(this.step({ kind: 'frame', frame: wholeFrame(frame, entries) }));
+  }
+
+  /** Over gRPC; of the session's group. */
+  attached(session: number, frame: Partial<Frame>, ...entries: Partial<FrameEntry>[]): string[] {
+    const group = this.#groups.get(session) ?? '';
+    return show(this.step({ kind: 'attached-frame', session, frame: wholeFrame({ group, ...frame }, entries) }));
+  }
+
+  bus(connected: boolean): string[] {
+    return show(this.step({ kind: 'bus', connected }));
+  }
+
+  /** Without time passing. */
+  tick(): string[] {
+    return show(this.step({ kind: 'tick' }));
   }
 
   /** Ticks every 100 ms. */
@@ -153,6 +167,11 @@ export class CoreBench {
     const { activeCount, queuedCount, requestCount } = this.router;
     return activeCount === 0 && queuedCount === 0 && requestCount === 0;
   }
+}
+
+function wholeFrame(frame: Partial<Frame>, entries: readonly Partial<FrameEntry>[]): Frame {
+  const whole = entries.map((entry) => FrameEntry.fromPartial({ attempt: 1, ...entry }));
+  return { ...Frame.fromPartial({ epoch: 1, routerIncarnation, ...frame }), entries: whole };
 }
 
 export function entry(requestId: string, firstPosition: number, text: string, rest: Partial<FrameEntry> = {}) {
@@ -183,9 +202,18 @@ function showAction(action: RouterAction): string {
     }
     case 'end':
       return `end ${action.requestId} ${action.error ? `${action.error.code}: ${action.error.message}` : 'OK'}`;
+    case 'attach':
+      return `attach ${action.session} ${action.request.attempts.map(({ requestId, attempt, from }) => `${requestId}#${attempt}@${from.join(',')}`).join(' ')}`;
+    case 'detach':
+      return `detach ${action.session}`;
     case 'close-session':
       return `close ${action.session}: ${action.error.message}`;
   }
+}
+
+function showSubmit({ requestId, attempt, n, epoch, emitted }: Submit): string {
+  const before = emitted.map(({ ids, finished }) => `${ids.length}${finished ? '.' : ''}`).join(',');
+  return `submit ${requestId}#${attempt} n=${n} epoch=${epoch}${before === '' ? '' : ` emitted=${before}`}`;
 }
 
 function showMessage(message: Extract<RouterAction, { kind: 'send' }>['message']): string {
@@ -193,7 +221,7 @@ function showMessage(message: Extract<RouterAction, { kind: 'send' }>['message']
     case 'hello':
       return 'hello';
     case 'submit':
-      return `submit ${message.value.requestId}#${message.value.attempt} n=${message.value.n} epoch=${message.value.epoch}`;
+      return showSubmit(message.value);
     case 'cancel':
       return `cancel ${message.value.requestId}#${message.value.attempt} [${message.value.choices.join(',')}]`;
     case 'acknowledge':

@@ -100,6 +100,16 @@ test('emitted tokens are computed again, count as generated, and do not come out
   expect(tokensOf(outputs, 'a')).toEqual(whole.slice(13));
 });
 
+test('choices that ended in an earlier attempt are neither computed nor output', () => {
+  const { engine } = engineOverNaiveModel();
+  engine.submit(request('a', 4, 3, { n: 3, emitted: [Int32Array.of(1), Int32Array.of(2)], finished: [0, 2] }));
+  expect(engine.status()).toMatchObject({ waiting: 1 });
+  const outputs = runToEnd(engine);
+  expect(new Set(outputs.map(({ choice }) => choice))).toEqual(new Set([1]));
+  expect(outputs[0]?.firstPosition).toBe(1);
+  expect(engine.submit(request('b', 4, 3, { n: 2, finished: [0, 1] }))).toMatchObject({ code: 'INVALID_ARGUMENT' });
+});
+
 test('a choice whose emitted tokens are complete ends without a further token and without a forward pass', () => {
   const { engine, model } = engineOverNaiveModel();
   const stopped = { ...endlessGreedy, stopTokens: [5] };

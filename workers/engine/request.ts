@@ -16,6 +16,8 @@ export interface EngineRequest {
    * not output again; the next output starts at position emitted[c].length. Left out: none.
    */
   readonly emitted: readonly Int32Array[];
+  /** Choices that ended in earlier attempts: nothing is computed or output for them. Left out: none. */
+  readonly finished?: readonly number[];
   readonly settings: SamplingSettings;
   /** As SequenceChunk has it. */
   readonly adapter?: number;
@@ -45,7 +47,10 @@ export function validateRequest(request: EngineRequest, limits: RequestLimits): 
   );
 }
 
-function validateChoices({ n, emitted, pooling }: EngineRequest, limits: RequestLimits): Refusal | undefined {
+function validateChoices(
+  { n, emitted, finished = [], pooling }: EngineRequest,
+  limits: RequestLimits,
+): Refusal | undefined {
   if (pooling && n !== 1) return refuse('INVALID_ARGUMENT', `a prompt has one embedding, not ${n}`);
   const most = Math.min(maxChoices, limits.maxSequences);
   if (!Number.isSafeInteger(n) || n < 1 || n > most) {
@@ -54,6 +59,7 @@ function validateChoices({ n, emitted, pooling }: EngineRequest, limits: Request
   if (emitted.length > n) {
     return refuse('INVALID_ARGUMENT', `emitted has ${emitted.length} choices, n is ${n}`);
   }
+  if (finished.length >= n) return refuse('INVALID_ARGUMENT', `all of ${n} choices have ended before`);
   return undefined;
 }
 

@@ -34,9 +34,9 @@ export class Request {
     this.promptLength = prompt.length;
     this.stopTokens = new Set([...(settings.ignoreEos ? [] : endTokens), ...settings.stopTokens]);
     this.lengthLimit = Math.min(contextLimit, prompt.length + (settings.maxTokens ?? contextLimit));
-    this.sequences = Array.from({ length: request.n }, (_, choice) => {
-      return new Sequence(this, choice, age + choice, prompt, request.emitted[choice] ?? noTokens);
-    });
+    this.sequences = Array.from({ length: request.n }, (_, choice) => choice)
+      .filter((choice) => !request.finished?.includes(choice))
+      .map((choice) => new Sequence(this, choice, age + choice, prompt, request.emitted[choice] ?? noTokens));
   }
 }
 

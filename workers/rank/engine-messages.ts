@@ -32,6 +32,7 @@ export function toRequest({ owner, submit, adapter }: EngineSubmit): EngineReque
     prompt: Int32Array.from(prompt),
     n,
     emitted: emitted.map(({ ids }) => Int32Array.from(ids)),
+    finished: emitted.flatMap(({ finished }, choice) => (finished ? choice : [])),
     settings: toSettings(sampling),
     ...(adapter === undefined ? {} : { adapter }),
     ...(pooling ? { pooling } : {}),

@@ -84,3 +84,36 @@ test('failing all gives every running choice one last entry that names the posit
   expect(entries[0]).toMatchObject({ errorCode: 'RANK_FAILED', errorMessage: 'rank 1 exited', tokenIds: [] });
   expect(book.runningCount).toBe(0);
 });
+
+test('a repetition has all that is kept from where the router stands, ends included, and names what is unknown', () => {
+  const book = new AttemptBook(defaultLimits);
+  open(book, 'ended');
+  open(book, 'running', 3, [[1, 2], [], [9]]);
+  open(book, 'unnamed');
+  const logprobs = [-1, -2].map((logprob) => ({ logprob, top: [] }));
+  book.take({ ...entry('ended', 0, 0, [4, 5], true), logprobs });
+  book.take(entry('running', 0, 2, [3, 4]));
+  book.take(entry('running', 1, 0, [7]));
+  book.take(entry('unnamed', 0, 0, [8]));
+  const from = (requestId: string, ...positions: number[]) => ({ requestId, attempt: 1, from: positions });
+  const repeated = book.repeat([from('ended', 1), from('running', 3, 1, 1), from('gone', 5)]);
+  expect(repeated).toMatchObject([
+    { requestId: 'ended', firstPosition: 1, tokenIds: [5], logprobs: [{ logprob: -2 }], finishReason: 1 },
+    { requestId: 'running', choice: 0, firstPosition: 3, tokenIds: [4] },
+    { requestId: 'unnamed', firstPosition: 0, tokenIds: [8] },
+    { requestId: 'gone', errorCode: 'STALE_EPOCH' },
+  ]);
+  expect(repeated[1]?.finishReason).toBeUndefined();
+  expect(book.repeat([from('ended', 2), from('running', 4, 1, 1), from('unnamed', 1)])).toMatchObject([
+    { requestId: 'ended', firstPosition: 2, tokenIds: [], finishReason: 1 },
+  ]);
+});
+
+test('choices that ended in an earlier attempt do not run', () => {
+  const book = new AttemptBook(defaultLimits);
+  book.open(
+    Submit.fromPartial({ requestId: 'a', attempt: 1, n: 2, emitted: [{ ids: [1], finished: true }, { ids: [2] }] }),
+  );
+  expect(book.take(entry('a', 0, 1, [3]))).toBe('unknown');
+  expect(book.take(entry('a', 1, 1, [3], true))).toBe('ended');
+});

@@ -5,7 +5,7 @@
 import { assert } from '#platform/assert.ts';
 import type { TriremeError } from '#platform/errors.ts';
 import type { TokenLogprobs } from '#proto/inference.ts';
-import { FrameEntry, type Submit } from '#proto/worker.ts';
+import { type AttachedAttempt, FrameEntry, type Submit } from '#proto/worker.ts';
 import type { WorkerLimits } from './limits.ts';
 
 interface KeptChoice {
@@ -66,7 +66,7 @@ export class AttemptBook {
       logprobs: [],
       end: undefined,
     }));
-    const running = new Set(choices.keys());
+    const running = new Set([...choices.keys()].filter((choice) => !emitted[choice]?.finished));
     this.#running.set(keyOf(requestId, attempt), { requestId, attempt, choices, running });
   }
 
@@ -78,6 +78,21 @@ export class AttemptBook {
     if (entry.finishReason === undefined && entry.errorCode === '') return 'taken';
     choice.end = entry;
     return this.#endChoice(kept, entry.choice) ? 'ended' : 'taken';
+  }
+
+  /**
+   * All that is kept from the given positions on, oldest attempt first; of attempts that are not named all of it. Tokens of
+   * positions before, which came with the submit, are nobody's to ask for.
+   */
+  repeat(named: readonly AttachedAttempt[]): FrameEntry[] {
+    const from = new Map(named.map((each) => [keyOf(each.requestId, each.attempt), each.from]));
+    const entries = [...this.#ended, ...this.#running].flatMap(([key, kept]) =>
+      repeatAttempt(kept, from.get(key) ?? []),
+    );
+    for (const { requestId, attempt } of named) {
+      if (!this.has(requestId, attempt)) entries.push(unknownAttempt(requestId, attempt));
+    }
+    return entries;
   }
 
   /** Ends choices without an entry; none named: the whole attempt, which is then forgotten. False: none of them runs. */
@@ -157,6 +172,25 @@ function keepTokens(choice: KeptChoice, entry: FrameEntry): void {
   );
   for (const id of entry.tokenIds) choice.tokenIds.push(id);
   for (const logprob of entry.logprobs) choice.logprobs.push(logprob);
+}
+
+function repeatAttempt({ requestId, attempt, choices }: KeptAttempt, from: readonly number[]): FrameEntry[] {
+  return choices.flatMap(({ firstPosition, tokenIds, logprobs, end }, choice) => {
+    const known = Math.max(0, (from[choice] ?? 0) - firstPosition);
+    if (known >= tokenIds.length && !end) return [];
+    const entry = FrameEntry.fromPartial({
+      ...(end ?? {}),
+      ...{ requestId, attempt, choice, firstPosition: firstPosition + Math.min(known, tokenIds.length) },
+      ...{ tokenIds: tokenIds.slice(known), logprobs: logprobs.slice(known) },
+    });
+    return [entry];
+  });
+}
+
+/** The router has it still, and this leader does not: cancelled, or forgotten at a limit. */
+function unknownAttempt(requestId: string, attempt: number): FrameEntry {
+  const errorMessage = 'the leader has forgotten the attempt';
+  return FrameEntry.fromPartial({ requestId, attempt, errorCode: 'STALE_EPOCH', errorMessage });
 }
 
 function tokensOf({ choices }: KeptAttempt): number {

@@ -99,6 +99,11 @@ export class HeldGroups {
     await local.loadAdapter(order);
   }
 
+  /** The bus came or went. */
+  onBus(): void {
+    for (const local of this.#held.values()) local.desk?.onBus();
+  }
+
   /** What the placement says now. A formation that it has left behind ends, even if nobody comes to disband it. */
   onPlacement({ group, epoch, state }: GroupRecord): void {
     const held = this.#held.get(group)?.formation;

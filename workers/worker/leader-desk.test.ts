@@ -57,6 +57,7 @@ function createDesk(limits: Partial<WorkerLimits> = {}): LeaderDesk {
     workerIncarnation: 'w',
     limits: { ...defaultLimits, ...limits },
     clock,
+    isBusLost: () => false,
     send: (command) => {
       if (sendError) throw sendError;
       if (room === 0) return false;
@@ -312,4 +313,48 @@ test('a second Hello ends the session', () => {
   const { link, router } = openSession(createDesk(), 'a');
   router.onMessage({ message: { $case: 'hello', value: { routerIncarnation: 'a', group: 'g', epoch: 3 } } });
   expect(link.ended?.code).toBe('INVALID_ARGUMENT');
+});
+
+test('a router that attaches gets what it missed in parts of bounded size, then every frame there and over the bus', () => {
+  const desk = createDesk();
+  const { router } = openSession(desk, 'a');
+  for (const requestId of ['x', 'y']) router.onMessage(submitOf(requestId));
+  const long = { ...token(router, 'x', 0), entry: FrameEntry.fromPartial({ requestId: 'x', attempt: 1 }) };
+  long.entry.tokenIds = Array(20_000).fill(5);
+  desk.onReport(report(1, [long, token(router, 'y', 0)]));
+  const sent: Frame[] = [];
+  const ends: string[] = [];
+  const link = { send: (frame: Frame) => void sent.push(frame), end: ({ code }: TriremeError) => void ends.push(code) };
+  const request = { group: 'g', epoch: 3, attempts: [{ requestId: 'x', attempt: 1, from: [1] }] };
+  desk.attach(link, { routerIncarnation: 'a', ...request });
+  expect(sent).toMatchObject([
+    { sequence: 0, covers: 0, routerIncarnation: 'a', entries: [{ requestId: 'x', firstPosition: 1 }] },
+    { sequence: 0, covers: 1, entries: [{ requestId: 'y', firstPosition: 0, tokenIds: [0] }] },
+  ]);
+  desk.onReport(report(2, [token(router, 'y', 1)]));
+  expect(sent.at(-1)).toEqual(frames.at(-1));
+  expect(sent.at(-1)).toMatchObject({ sequence: 2, covers: 0 });
+  const newer = { ...link, send: () => {} };
+  desk.attach(newer, { routerIncarnation: 'a', ...request });
+  router.detach(link);
+  expect(ends).toEqual(['CANCELLED']);
+  router.detach(newer);
+  desk.onReport(report(3, [token(router, 'y', 2)]));
+  expect([sent.length, frames.length]).toEqual([3, 3]);
+  expect(() => desk.attach(link, { routerIncarnation: 'nobody', ...request })).toThrow('no session here');
+});
+
+test('the end of a group reaches a router that is attached', () => {
+  const desk = createDesk();
+  const { router } = openSession(desk, 'a');
+  router.onMessage(submitOf('x'));
+  const seen: string[] = [];
+  const link = {
+    send: ({ entries, covers }: Frame) =>
+      void seen.push(`frame ${entries.map(({ errorCode }) => errorCode)} ${covers}`),
+    end: ({ code }: TriremeError) => void seen.push(code),
+  };
+  desk.attach(link, { routerIncarnation: 'a', group: 'g', epoch: 3, attempts: [] });
+  desk.close(new TriremeError('RANK_FAILED', 'gone'));
+  expect(seen).toEqual(['frame  0', 'frame RANK_FAILED 0', 'RANK_FAILED']);
 });

@@ -6,11 +6,11 @@ import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import { EngineStatus } from '#proto/control.ts';
 import type { EngineCommand, EngineReport, EngineReportEntry } from '#proto/rank.ts';
-import type { FrameEntry } from '#proto/worker.ts';
+import type { AttachRequest, FrameEntry } from '#proto/worker.ts';
 import type { AdapterShelf } from './adapter-shelf.ts';
 import { CommandOutbox } from './command-outbox.ts';
 import { statusIntervalMs, type WorkerLimits } from './limits.ts';
-import { type DeskContext, RouterDesk, type SessionLink } from './router-desk.ts';
+import { type DeskContext, type FrameLink, RouterDesk, type SessionLink } from './router-desk.ts';
 
 /** What one step brought. */
 export interface StepFigures {
@@ -31,6 +31,8 @@ export interface LeaderDeskOptions {
   /** Absent: the group takes no adapters. */
   readonly adapters?: AdapterShelf | undefined;
   publish(routerIncarnation: string, frame: Uint8Array): void;
+  /** No frame reaches the bus at present. */
+  isBusLost(): boolean;
   onStep(figures: StepFigures): void;
 }
 
@@ -61,6 +63,7 @@ export class LeaderDesk {
       adapters: options.adapters,
       publish: options.publish,
       isDraining: () => this.#draining,
+      isBusLost: options.isBusLost,
       engineStatus: () => this.#status,
     };
     this.#stopTicking = options.clock.every(statusIntervalMs, () => this.#tick());
@@ -101,6 +104,19 @@ export class LeaderDesk {
     router.openSession(link);
     this.#forgetPastRouters();
     return router;
+  }
+
+  /** Frames for this router over gRPC too. Errors: STALE_EPOCH for a router that never said Hello here. */
+  attach(link: FrameLink, { routerIncarnation, attempts }: AttachRequest): RouterDesk {
+    const router = this.#routers.get(routerIncarnation);
+    if (!router) throw new TriremeError('STALE_EPOCH', `router ${routerIncarnation} has no session here`);
+    router.attach(link, attempts, this.#step);
+    return router;
+  }
+
+  /** The bus came or went: routers want to know at once. */
+  onBus(): void {
+    for (const router of this.#routers.values()) router.sendStatus();
   }
 
   onReport({ step, entries, answers, status }: EngineReport): void {

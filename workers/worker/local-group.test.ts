@@ -28,6 +28,7 @@ function create(teams: TeamHost, clock: ManualClock): LocalGroup {
     clock,
     log: createLogger('silent'),
     publish: () => {},
+    isBusLost: () => false,
     onStep: () => {},
   });
 }

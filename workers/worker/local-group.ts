@@ -34,6 +34,7 @@ export interface GroupContext {
   readonly clock: Clock;
   readonly log: Logger;
   publish(routerIncarnation: string, frame: Uint8Array): void;
+  isBusLost(): boolean;
   /** After every step of an engine here. */
   onStep(figures: StepFigures): void;
 }
@@ -119,10 +120,11 @@ export class LocalGroup {
 
   #createDesk(send: Team['send']): LeaderDesk {
     const { group, epoch } = this.formation;
-    const { workerIncarnation, limits, clock, publish, onStep } = this.#context;
+    const { workerIncarnation, limits, clock, publish, isBusLost, onStep } = this.#context;
     const { adapters: settings } = this.formation.serving;
     const adapters = settings && new AdapterShelf(settings.places, (place, name) => this.#shelve(place, name));
-    return new LeaderDesk({ group, epoch, workerIncarnation, limits, clock, adapters, send, publish, onStep });
+    const shared = { group, epoch, workerIncarnation, limits, clock, adapters };
+    return new LeaderDesk({ ...shared, send, publish, isBusLost, onStep });
   }
 
   /** On all ranks of the group. */
@@ -134,7 +136,7 @@ export class LocalGroup {
   #onExit(error: TriremeError): void {
     const { group, epoch } = this.formation;
     this.#context.log.error({ group, epoch, code: error.code, reason: error.message }, 'the team exited');
-    void this.end(error);
+    void this.end(new TriremeError('RANK_FAILED', error.message, { cause: error }));
   }
 
   #becomeReady(team: Team, desk: LeaderDesk | undefined): void {

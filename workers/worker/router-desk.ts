@@ -7,7 +7,14 @@
 import { TriremeError } from '#platform/errors.ts';
 import type { EngineStatus } from '#proto/control.ts';
 import type { EngineAnswer } from '#proto/rank.ts';
-import { Frame, type FrameEntry, type LeaderMessage, type RouterMessage, type Submit } from '#proto/worker.ts';
+import {
+  type AttachedAttempt,
+  Frame,
+  type FrameEntry,
+  type LeaderMessage,
+  type RouterMessage,
+  type Submit,
+} from '#proto/worker.ts';
 import type { AdapterShelf } from './adapter-shelf.ts';
 import { AttemptBook } from './attempt-book.ts';
 import type { CommandOutbox } from './command-outbox.ts';
@@ -22,6 +29,13 @@ export interface SessionLink {
   end(error: TriremeError): void;
 }
 
+/** The way of frames beside the bus. */
+export interface FrameLink {
+  send(frame: Frame): void;
+  /** Ends it with this error. The desk has let go of it already. */
+  end(error: TriremeError): void;
+}
+
 export interface DeskContext {
   readonly group: string;
   readonly epoch: number;
@@ -33,6 +47,7 @@ export interface DeskContext {
   publish(routerIncarnation: string, frame: Uint8Array): void;
   /** No submit is taken any more. */
   isDraining(): boolean;
+  isBusLost(): boolean;
   engineStatus(): EngineStatus;
 }
 
@@ -47,6 +62,7 @@ export class RouterDesk {
   /** This router's number in what passes between the main thread and rank 0. */
   readonly owner: number;
   #link: SessionLink | undefined;
+  #frameLink: FrameLink | undefined;
   #lastFrame = 0;
   /** Attempts that hold an adapter. */
   #adapted: AdaptedAttempt[] = [];
@@ -98,6 +114,22 @@ export class RouterDesk {
     this.#releaseAdapters();
   }
 
+  /** Repeats what is kept, then sends every frame there too. A newer link takes the place of an older one. */
+  attach(link: FrameLink, named: readonly AttachedAttempt[], step: number): void {
+    this.#frameLink?.end(new TriremeError('CANCELLED', `router ${this.incarnation} attached anew`));
+    this.#frameLink = link;
+    const parts = inParts(this.#book.repeat(named));
+    for (const [index, entries] of parts.entries()) {
+      const covers = index === parts.length - 1 ? this.#lastFrame : 0;
+      link.send(this.#frame(0, step, entries, covers));
+    }
+  }
+
+  /** The link is over; an older one than the present one means nothing. */
+  detach(link: FrameLink): void {
+    if (link === this.#frameLink) this.#frameLink = undefined;
+  }
+
   onMessage({ message }: RouterMessage): void {
     switch (message?.$case) {
       case 'submit':
@@ -142,8 +174,9 @@ export class RouterDesk {
   }
 
   sendStatus(): void {
-    const { epoch, engineStatus } = this.#context;
-    this.#send({ $case: 'status', value: { epoch, lastFrame: this.#lastFrame, engine: engineStatus() } });
+    const { epoch, engineStatus, isBusLost } = this.#context;
+    const value = { epoch, lastFrame: this.#lastFrame, engine: engineStatus(), busLost: isBusLost() };
+    this.#send({ $case: 'status', value });
   }
 
   /** The regular status: left out while the router lags, for the next one says more. */
@@ -160,9 +193,11 @@ export class RouterDesk {
   }
 
   endSession(error: TriremeError): void {
-    const link = this.#link;
+    const [link, frameLink] = [this.#link, this.#frameLink];
+    this.#frameLink = undefined;
     this.leave();
     link?.end(error);
+    frameLink?.end(error);
   }
 
   #onSubmit(submit: Submit): void {
@@ -224,16 +259,38 @@ export class RouterDesk {
   }
 
   #publish(step: number, entries: FrameEntry[]): void {
-    const { group, epoch, publish } = this.#context;
     this.#lastFrame++;
-    const sequence = this.#lastFrame;
-    const frame = Frame.encode({ group, epoch, sequence, step, routerIncarnation: this.incarnation, entries });
-    publish(this.incarnation, frame.finish());
+    const frame = this.#frame(this.#lastFrame, step, entries, 0);
+    this.#frameLink?.send(frame);
+    this.#context.publish(this.incarnation, Frame.encode(frame).finish());
+  }
+
+  #frame(sequence: number, step: number, entries: FrameEntry[], covers: number): Frame {
+    const { group, epoch } = this.#context;
+    return { group, epoch, sequence, step, routerIncarnation: this.incarnation, entries, covers };
   }
 
   #send(message: LeaderMessage['message']): void {
     this.#link?.send({ message });
   }
+}
+
+/** What one frame of a repetition holds, about: far below what gRPC takes. */
+const partTokens = 16_384;
+
+/** At least one, for the last says how far the repetition goes. */
+function inParts(entries: readonly FrameEntry[]): FrameEntry[][] {
+  const parts: FrameEntry[][] = [[]];
+  let weight = 0;
+  for (const entry of entries) {
+    if (weight > partTokens) {
+      parts.push([]);
+      weight = 0;
+    }
+    parts.at(-1)!.push(entry);
+    weight += 1 + entry.tokenIds.length + entry.logprobs.reduce((sum, { top }) => sum + 2 + 2 * top.length, 0);
+  }
+  return parts;
 }
 
 function engineBusy(): TriremeError {

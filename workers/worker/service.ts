@@ -92,8 +92,10 @@ class Worker implements RunningWorker {
       clock,
       log,
       publish: (router, frame) => bus.publish(frameSubject(router), frame),
+      isBusLost: () => !bus.connected,
       onStep: (figures) => this.#metrics?.onStep(figures),
     });
+    bus.onConnection(() => this.#groups.onBus());
     this.#metrics = metrics && new WorkerMetrics(metrics, () => this.#groups.load);
   }
 

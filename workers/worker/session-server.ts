@@ -1,11 +1,21 @@
-/** Worker.Session over gRPC: the first message decides which desk, then messages pass through until either side is gone. */
+/**
+ * The worker service over gRPC. Session: the first message decides which desk, then messages pass through until either side is
+ * gone. Attach: frames of that desk, beside the bus.
+ */
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
-import { implement, type RpcBidiCall, type RpcService } from '#platform/rpc.ts';
-import { type Hello, type LeaderMessage, type RouterMessage, WorkerService } from '#proto/worker.ts';
+import { implement, type RpcBidiCall, type RpcService, type RpcStreamCall } from '#platform/rpc.ts';
+import {
+  type AttachRequest,
+  type Frame,
+  type Hello,
+  type LeaderMessage,
+  type RouterMessage,
+  WorkerService,
+} from '#proto/worker.ts';
 import type { HeldGroups } from './held-groups.ts';
 import type { WorkerLimits } from './limits.ts';
-import type { RouterDesk, SessionLink } from './router-desk.ts';
+import type { FrameLink, RouterDesk, SessionLink } from './router-desk.ts';
 
 type SessionCall = RpcBidiCall<RouterMessage, LeaderMessage>;
 type Requests = AsyncIterator<RouterMessage>;
@@ -17,7 +27,10 @@ export interface SessionServerOptions {
 }
 
 export function sessionService(options: SessionServerOptions): RpcService {
-  return implement(WorkerService, { session: (call) => serveSession(call, options) });
+  return implement(WorkerService, {
+    session: (call) => serveSession(call, options),
+    attach: (request, call) => serveFrames(request, call, options),
+  });
 }
 
 async function serveSession(call: SessionCall, { groups, limits, clock }: SessionServerOptions): Promise<void> {
@@ -36,6 +49,23 @@ async function serveSession(call: SessionCall, { groups, limits, clock }: Sessio
     await Promise.race([passOn(requests, router), ended.promise]);
   } finally {
     router.onBreak(link);
+  }
+}
+
+/** Until the router ends the call, or the desk does. */
+async function serveFrames(
+  request: AttachRequest,
+  call: RpcStreamCall<Frame>,
+  { groups }: SessionServerOptions,
+): Promise<void> {
+  const ended = Promise.withResolvers<never>();
+  const link: FrameLink = { send: (frame) => void call.send(frame), end: ended.reject };
+  const router = groups.deskOf(request.group, request.epoch).attach(link, request);
+  call.signal.addEventListener('abort', () => ended.reject(call.signal.reason), { once: true });
+  try {
+    await ended.promise;
+  } finally {
+    router.detach(link);
   }
 }
 

@@ -8,7 +8,7 @@ import {
   defaultAddress,
   largestCount,
   seedNumber,
-  serverAddress,
+  serverAddresses,
   wholeNumber,
 } from '../arguments.ts';
 import { type ChatFlags, chatOf, chatOptions, refuseChatFlags } from '../chat-request.ts';
@@ -17,7 +17,7 @@ import { streamText } from '../stream-text.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface GenerateFlags extends ChatFlags {
-  readonly address: string;
+  readonly address: readonly string[];
   readonly model: string;
   readonly prompt?: string;
   readonly chat?: string;
@@ -45,7 +45,7 @@ export function addGenerate(program: Command, terminal: Terminal): void {
   const command = program
     .command('generate')
     .description('ask a running system; the text streams to stdout, what the model thinks before it to stderr')
-    .option('--address <host:port>', 'a router', serverAddress, defaultAddress)
+    .option('--address <host:port,...>', 'routers; when one goes, the next goes on', serverAddresses, [defaultAddress])
     .option('--model <name>', 'which model; needless when there is one', '')
     .option('--prompt <text>', 'a text to go on from')
     .option('--chat <text>', 'a message to answer')
@@ -74,7 +74,7 @@ async function runGenerate(flags: GenerateFlags, terminal: Terminal): Promise<vo
   const request = await requestOf(flags);
   const client = new TriremeClient(flags.address);
   try {
-    const stream = client.generate(request, abortOnSignals());
+    const stream = client.generate(request, { signal: abortOnSignals() });
     if (!flags.json) return await streamText(stream, flags.n, terminal);
     for await (const message of stream) terminal.json(message);
   } finally {
