@@ -122,6 +122,19 @@ export interface LoadAdapterRequest {
 export interface LoadAdapterResponse {
 }
 
+export interface DrainRequest {
+  /** empty: everything that this worker holds, and it is given nothing new */
+  group: string;
+  /** of the group */
+  epoch: number;
+  limitMs: number;
+  /** of a whole worker's drain: it may be given work again */
+  undo: boolean;
+}
+
+export interface DrainResponse {
+}
+
 export interface DescribeRequest {
 }
 
@@ -142,6 +155,8 @@ export interface HeldGroup {
     | undefined;
   /** leader only: those in memory */
   adapters: string[];
+  /** leader only: it is to drain, within so long */
+  drainMs?: number | undefined;
 }
 
 /** Load of an engine. Counters return to zero when nothing runs. */
@@ -670,6 +685,179 @@ export const LoadAdapterResponse: MessageFns<LoadAdapterResponse> = {
   },
 };
 
+function createBaseDrainRequest(): DrainRequest {
+  return { group: "", epoch: 0, limitMs: 0, undo: false };
+}
+
+export const DrainRequest: MessageFns<DrainRequest> = {
+  encode(message: DrainRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(16).uint64(message.epoch);
+    }
+    if (message.limitMs !== 0) {
+      writer.uint32(24).uint32(message.limitMs);
+    }
+    if (message.undo !== false) {
+      writer.uint32(32).bool(message.undo);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limitMs = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.undo = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrainRequest {
+    return {
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      limitMs: isSet(object.limitMs)
+        ? globalThis.Number(object.limitMs)
+        : isSet(object.limit_ms)
+        ? globalThis.Number(object.limit_ms)
+        : 0,
+      undo: isSet(object.undo) ? globalThis.Boolean(object.undo) : false,
+    };
+  },
+
+  toJSON(message: DrainRequest): unknown {
+    const obj: any = {};
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.limitMs !== 0) {
+      obj.limitMs = Math.round(message.limitMs);
+    }
+    if (message.undo !== false) {
+      obj.undo = message.undo;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DrainRequest>, I>>(base?: I): DrainRequest {
+    return DrainRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DrainRequest>, I>>(object: I): DrainRequest {
+    const message = createBaseDrainRequest();
+    message.group = object.group ?? "";
+    message.epoch = object.epoch ?? 0;
+    message.limitMs = object.limitMs ?? 0;
+    message.undo = object.undo ?? false;
+    return message;
+  },
+};
+
+function createBaseDrainResponse(): DrainResponse {
+  return {};
+}
+
+export const DrainResponse: MessageFns<DrainResponse> = {
+  encode(_: DrainResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): DrainResponse {
+    return {};
+  },
+
+  toJSON(_: DrainResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DrainResponse>, I>>(base?: I): DrainResponse {
+    return DrainResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DrainResponse>, I>>(_: I): DrainResponse {
+    const message = createBaseDrainResponse();
+    return message;
+  },
+};
+
 function createBaseDescribeRequest(): DescribeRequest {
   return {};
 }
@@ -810,7 +998,16 @@ export const DescribeResponse: MessageFns<DescribeResponse> = {
 };
 
 function createBaseHeldGroup(): HeldGroup {
-  return { group: "", epoch: 0, ranks: [], leader: false, ready: false, status: undefined, adapters: [] };
+  return {
+    group: "",
+    epoch: 0,
+    ranks: [],
+    leader: false,
+    ready: false,
+    status: undefined,
+    adapters: [],
+    drainMs: undefined,
+  };
 }
 
 export const HeldGroup: MessageFns<HeldGroup> = {
@@ -839,6 +1036,9 @@ export const HeldGroup: MessageFns<HeldGroup> = {
     }
     for (const v of message.adapters) {
       writer.uint32(58).string(v!);
+    }
+    if (message.drainMs !== undefined) {
+      writer.uint32(64).uint32(message.drainMs);
     }
     return writer;
   },
@@ -922,6 +1122,14 @@ export const HeldGroup: MessageFns<HeldGroup> = {
             message.adapters.push(reader.string());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.drainMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -943,6 +1151,11 @@ export const HeldGroup: MessageFns<HeldGroup> = {
       ready: isSet(object.ready) ? globalThis.Boolean(object.ready) : false,
       status: isSet(object.status) ? EngineStatus.fromJSON(object.status) : undefined,
       adapters: globalThis.Array.isArray(object?.adapters) ? object.adapters.map((e: any) => globalThis.String(e)) : [],
+      drainMs: isSet(object.drainMs)
+        ? globalThis.Number(object.drainMs)
+        : isSet(object.drain_ms)
+        ? globalThis.Number(object.drain_ms)
+        : undefined,
     };
   },
 
@@ -969,6 +1182,9 @@ export const HeldGroup: MessageFns<HeldGroup> = {
     if (message.adapters?.length) {
       obj.adapters = message.adapters;
     }
+    if (message.drainMs !== undefined) {
+      obj.drainMs = Math.round(message.drainMs);
+    }
     return obj;
   },
 
@@ -986,6 +1202,7 @@ export const HeldGroup: MessageFns<HeldGroup> = {
       ? EngineStatus.fromPartial(object.status)
       : undefined;
     message.adapters = object.adapters?.map((e) => e) || [];
+    message.drainMs = object.drainMs ?? undefined;
     return message;
   },
 };
@@ -1256,6 +1473,19 @@ export const WorkerControlService = {
     responseSerialize: (value: LoadAdapterResponse): Buffer => Buffer.from(LoadAdapterResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): LoadAdapterResponse => LoadAdapterResponse.decode(value),
   },
+  /**
+   * Takes no new work; what is held here may go on for so long, then the controller ends it. Answers at once. Undone by
+   * another call with undo, or by the worker's restart. Errors: STALE_EPOCH unless this worker leads the group at this epoch.
+   */
+  drain: {
+    path: "/trireme.v1.WorkerControl/Drain" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DrainRequest): Buffer => Buffer.from(DrainRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DrainRequest => DrainRequest.decode(value),
+    responseSerialize: (value: DrainResponse): Buffer => Buffer.from(DrainResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DrainResponse => DrainResponse.decode(value),
+  },
   describe: {
     path: "/trireme.v1.WorkerControl/Describe" as const,
     requestStream: false as const,
@@ -1281,6 +1511,11 @@ export interface WorkerControlServer extends UntypedServiceImplementation {
    * Errors: STALE_EPOCH, UNKNOWN_ADAPTER, INVALID_ADAPTER, DIGEST_MISMATCH when the files here are not the leader's.
    */
   loadAdapter: handleUnaryCall<LoadAdapterRequest, LoadAdapterResponse>;
+  /**
+   * Takes no new work; what is held here may go on for so long, then the controller ends it. Answers at once. Undone by
+   * another call with undo, or by the worker's restart. Errors: STALE_EPOCH unless this worker leads the group at this epoch.
+   */
+  drain: handleUnaryCall<DrainRequest, DrainResponse>;
   describe: handleUnaryCall<DescribeRequest, DescribeResponse>;
 }
 
@@ -1326,6 +1561,25 @@ export interface WorkerControlClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LoadAdapterResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes no new work; what is held here may go on for so long, then the controller ends it. Answers at once. Undone by
+   * another call with undo, or by the worker's restart. Errors: STALE_EPOCH unless this worker leads the group at this epoch.
+   */
+  drain(
+    request: DrainRequest,
+    callback: (error: ServiceError | null, response: DrainResponse) => void,
+  ): ClientUnaryCall;
+  drain(
+    request: DrainRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DrainResponse) => void,
+  ): ClientUnaryCall;
+  drain(
+    request: DrainRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DrainResponse) => void,
   ): ClientUnaryCall;
   describe(
     request: DescribeRequest,

@@ -23,6 +23,30 @@ import { GroupRecord, ModelRecord, WorkerRecord } from "./records.ts";
 
 /** What an operator asks of a running system. Served by every router, answered from what it sees itself. */
 
+export interface DrainTarget {
+  target:
+    | { $case: "group"; value: string }
+    | { $case: "worker"; value: string }
+    | { $case: "router"; value: RouterItself }
+    | undefined;
+  /** absent: as long as this router gives its own drain */
+  limitMs?:
+    | number
+    | undefined;
+  /** of a worker or a router: it takes work again */
+  undo: boolean;
+}
+
+export interface RouterItself {
+}
+
+export interface DrainStarted {
+  /** of the group: it has drained when it is dead or at a higher one */
+  epoch: number;
+  /** of the worker: it has drained when no live group has ranks there */
+  incarnation: string;
+}
+
 export interface StatusRequest {
 }
 
@@ -51,7 +75,303 @@ export interface RouterStatus {
   queuedRequests: number;
   storeConnected: boolean;
   busConnected: boolean;
+  draining: boolean;
 }
+
+function createBaseDrainTarget(): DrainTarget {
+  return { target: undefined, limitMs: undefined, undo: false };
+}
+
+export const DrainTarget: MessageFns<DrainTarget> = {
+  encode(message: DrainTarget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.target?.$case) {
+      case "group":
+        writer.uint32(10).string(message.target.value);
+        break;
+      case "worker":
+        writer.uint32(18).string(message.target.value);
+        break;
+      case "router":
+        RouterItself.encode(message.target.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    if (message.limitMs !== undefined) {
+      writer.uint32(32).uint32(message.limitMs);
+    }
+    if (message.undo !== false) {
+      writer.uint32(40).bool(message.undo);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainTarget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainTarget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = { $case: "group", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.target = { $case: "worker", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = { $case: "router", value: RouterItself.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limitMs = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.undo = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrainTarget {
+    return {
+      target: isSet(object.group)
+        ? { $case: "group", value: globalThis.String(object.group) }
+        : isSet(object.worker)
+        ? { $case: "worker", value: globalThis.String(object.worker) }
+        : isSet(object.router)
+        ? { $case: "router", value: RouterItself.fromJSON(object.router) }
+        : undefined,
+      limitMs: isSet(object.limitMs)
+        ? globalThis.Number(object.limitMs)
+        : isSet(object.limit_ms)
+        ? globalThis.Number(object.limit_ms)
+        : undefined,
+      undo: isSet(object.undo) ? globalThis.Boolean(object.undo) : false,
+    };
+  },
+
+  toJSON(message: DrainTarget): unknown {
+    const obj: any = {};
+    if (message.target?.$case === "group") {
+      obj.group = message.target.value;
+    } else if (message.target?.$case === "worker") {
+      obj.worker = message.target.value;
+    } else if (message.target?.$case === "router") {
+      obj.router = RouterItself.toJSON(message.target.value);
+    }
+    if (message.limitMs !== undefined) {
+      obj.limitMs = Math.round(message.limitMs);
+    }
+    if (message.undo !== false) {
+      obj.undo = message.undo;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DrainTarget>, I>>(base?: I): DrainTarget {
+    return DrainTarget.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DrainTarget>, I>>(object: I): DrainTarget {
+    const message = createBaseDrainTarget();
+    switch (object.target?.$case) {
+      case "group": {
+        if (object.target?.value !== undefined && object.target?.value !== null) {
+          message.target = { $case: "group", value: object.target.value };
+        }
+        break;
+      }
+      case "worker": {
+        if (object.target?.value !== undefined && object.target?.value !== null) {
+          message.target = { $case: "worker", value: object.target.value };
+        }
+        break;
+      }
+      case "router": {
+        if (object.target?.value !== undefined && object.target?.value !== null) {
+          message.target = { $case: "router", value: RouterItself.fromPartial(object.target.value) };
+        }
+        break;
+      }
+    }
+    message.limitMs = object.limitMs ?? undefined;
+    message.undo = object.undo ?? false;
+    return message;
+  },
+};
+
+function createBaseRouterItself(): RouterItself {
+  return {};
+}
+
+export const RouterItself: MessageFns<RouterItself> = {
+  encode(_: RouterItself, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RouterItself {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRouterItself();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): RouterItself {
+    return {};
+  },
+
+  toJSON(_: RouterItself): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RouterItself>, I>>(base?: I): RouterItself {
+    return RouterItself.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RouterItself>, I>>(_: I): RouterItself {
+    const message = createBaseRouterItself();
+    return message;
+  },
+};
+
+function createBaseDrainStarted(): DrainStarted {
+  return { epoch: 0, incarnation: "" };
+}
+
+export const DrainStarted: MessageFns<DrainStarted> = {
+  encode(message: DrainStarted, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0) {
+      writer.uint32(8).uint64(message.epoch);
+    }
+    if (message.incarnation !== "") {
+      writer.uint32(18).string(message.incarnation);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DrainStarted {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrainStarted();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.incarnation = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DrainStarted {
+    return {
+      epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      incarnation: isSet(object.incarnation) ? globalThis.String(object.incarnation) : "",
+    };
+  },
+
+  toJSON(message: DrainStarted): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0) {
+      obj.epoch = Math.round(message.epoch);
+    }
+    if (message.incarnation !== "") {
+      obj.incarnation = message.incarnation;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DrainStarted>, I>>(base?: I): DrainStarted {
+    return DrainStarted.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DrainStarted>, I>>(object: I): DrainStarted {
+    const message = createBaseDrainStarted();
+    message.epoch = object.epoch ?? 0;
+    message.incarnation = object.incarnation ?? "";
+    return message;
+  },
+};
 
 function createBaseStatusRequest(): StatusRequest {
   return {};
@@ -332,7 +652,14 @@ export const GroupStatus: MessageFns<GroupStatus> = {
 };
 
 function createBaseRouterStatus(): RouterStatus {
-  return { incarnation: "", activeRequests: 0, queuedRequests: 0, storeConnected: false, busConnected: false };
+  return {
+    incarnation: "",
+    activeRequests: 0,
+    queuedRequests: 0,
+    storeConnected: false,
+    busConnected: false,
+    draining: false,
+  };
 }
 
 export const RouterStatus: MessageFns<RouterStatus> = {
@@ -351,6 +678,9 @@ export const RouterStatus: MessageFns<RouterStatus> = {
     }
     if (message.busConnected !== false) {
       writer.uint32(40).bool(message.busConnected);
+    }
+    if (message.draining !== false) {
+      writer.uint32(48).bool(message.draining);
     }
     return writer;
   },
@@ -408,6 +738,14 @@ export const RouterStatus: MessageFns<RouterStatus> = {
             message.busConnected = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.draining = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -443,6 +781,7 @@ export const RouterStatus: MessageFns<RouterStatus> = {
         : isSet(object.bus_connected)
         ? globalThis.Boolean(object.bus_connected)
         : false,
+      draining: isSet(object.draining) ? globalThis.Boolean(object.draining) : false,
     };
   },
 
@@ -463,6 +802,9 @@ export const RouterStatus: MessageFns<RouterStatus> = {
     if (message.busConnected !== false) {
       obj.busConnected = message.busConnected;
     }
+    if (message.draining !== false) {
+      obj.draining = message.draining;
+    }
     return obj;
   },
 
@@ -476,6 +818,7 @@ export const RouterStatus: MessageFns<RouterStatus> = {
     message.queuedRequests = object.queuedRequests ?? 0;
     message.storeConnected = object.storeConnected ?? false;
     message.busConnected = object.busConnected ?? false;
+    message.draining = object.draining ?? false;
     return message;
   },
 };
@@ -491,10 +834,32 @@ export const OperationsService = {
     responseSerialize: (value: StatusResponse): Buffer => Buffer.from(StatusResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusResponse => StatusResponse.decode(value),
   },
+  /**
+   * Takes a group, a worker or this router out of service without failing a request: nothing new goes there, what runs has so
+   * long to end, and the rest goes on elsewhere. Answers when the drain has begun; Status shows how it goes. A group forms
+   * anew afterwards while it is wanted; a worker is given work again after undo or a restart. Errors: UNKNOWN_TARGET, UNAVAILABLE
+   * when the worker cannot be reached, INVALID_ARGUMENT.
+   */
+  drain: {
+    path: "/trireme.v1.Operations/Drain" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DrainTarget): Buffer => Buffer.from(DrainTarget.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DrainTarget => DrainTarget.decode(value),
+    responseSerialize: (value: DrainStarted): Buffer => Buffer.from(DrainStarted.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DrainStarted => DrainStarted.decode(value),
+  },
 } as const;
 
 export interface OperationsServer extends UntypedServiceImplementation {
   status: handleUnaryCall<StatusRequest, StatusResponse>;
+  /**
+   * Takes a group, a worker or this router out of service without failing a request: nothing new goes there, what runs has so
+   * long to end, and the rest goes on elsewhere. Answers when the drain has begun; Status shows how it goes. A group forms
+   * anew afterwards while it is wanted; a worker is given work again after undo or a restart. Errors: UNKNOWN_TARGET, UNAVAILABLE
+   * when the worker cannot be reached, INVALID_ARGUMENT.
+   */
+  drain: handleUnaryCall<DrainTarget, DrainStarted>;
 }
 
 export interface OperationsClient extends Client {
@@ -512,6 +877,24 @@ export interface OperationsClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes a group, a worker or this router out of service without failing a request: nothing new goes there, what runs has so
+   * long to end, and the rest goes on elsewhere. Answers when the drain has begun; Status shows how it goes. A group forms
+   * anew afterwards while it is wanted; a worker is given work again after undo or a restart. Errors: UNKNOWN_TARGET, UNAVAILABLE
+   * when the worker cannot be reached, INVALID_ARGUMENT.
+   */
+  drain(request: DrainTarget, callback: (error: ServiceError | null, response: DrainStarted) => void): ClientUnaryCall;
+  drain(
+    request: DrainTarget,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DrainStarted) => void,
+  ): ClientUnaryCall;
+  drain(
+    request: DrainTarget,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DrainStarted) => void,
   ): ClientUnaryCall;
 }
 
@@ -533,6 +916,17 @@ type DeepPartial<T> = T extends Builtin ? T
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function longToNumber(int64: { toString(): string }): number {
+  const num = globalThis.Number(int64.toString());
+  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
+  }
+  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
+  }
+  return num;
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

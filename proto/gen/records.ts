@@ -130,6 +130,8 @@ export interface WorkerRecord {
   /** ranks it may own */
   rankCapacity: number;
   memoryBytes: number;
+  /** it is to hold nothing: its groups drain within so long, and none is placed here */
+  drainMs?: number | undefined;
 }
 
 /** groups/<g>, written by the controller only. */
@@ -149,6 +151,8 @@ export interface GroupRecord {
     | undefined;
   /** why the last forming ended, empty when it did not fail */
   failure: string;
+  /** while Draining: how long at most; absent: as long as the controller gives every drain */
+  drainMs?: number | undefined;
 }
 
 export interface RankPlacement {
@@ -623,7 +627,7 @@ export const AdapterSettings: MessageFns<AdapterSettings> = {
 };
 
 function createBaseWorkerRecord(): WorkerRecord {
-  return { id: "", address: "", rankAddress: "", incarnation: "", rankCapacity: 0, memoryBytes: 0 };
+  return { id: "", address: "", rankAddress: "", incarnation: "", rankCapacity: 0, memoryBytes: 0, drainMs: undefined };
 }
 
 export const WorkerRecord: MessageFns<WorkerRecord> = {
@@ -645,6 +649,9 @@ export const WorkerRecord: MessageFns<WorkerRecord> = {
     }
     if (message.memoryBytes !== 0) {
       writer.uint32(48).uint64(message.memoryBytes);
+    }
+    if (message.drainMs !== undefined) {
+      writer.uint32(56).uint32(message.drainMs);
     }
     return writer;
   },
@@ -710,6 +717,14 @@ export const WorkerRecord: MessageFns<WorkerRecord> = {
             message.memoryBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.drainMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -742,6 +757,11 @@ export const WorkerRecord: MessageFns<WorkerRecord> = {
         : isSet(object.memory_bytes)
         ? globalThis.Number(object.memory_bytes)
         : 0,
+      drainMs: isSet(object.drainMs)
+        ? globalThis.Number(object.drainMs)
+        : isSet(object.drain_ms)
+        ? globalThis.Number(object.drain_ms)
+        : undefined,
     };
   },
 
@@ -765,6 +785,9 @@ export const WorkerRecord: MessageFns<WorkerRecord> = {
     if (message.memoryBytes !== 0) {
       obj.memoryBytes = Math.round(message.memoryBytes);
     }
+    if (message.drainMs !== undefined) {
+      obj.drainMs = Math.round(message.drainMs);
+    }
     return obj;
   },
 
@@ -779,6 +802,7 @@ export const WorkerRecord: MessageFns<WorkerRecord> = {
     message.incarnation = object.incarnation ?? "";
     message.rankCapacity = object.rankCapacity ?? 0;
     message.memoryBytes = object.memoryBytes ?? 0;
+    message.drainMs = object.drainMs ?? undefined;
     return message;
   },
 };
@@ -796,6 +820,7 @@ function createBaseGroupRecord(): GroupRecord {
     packageDigest: "",
     serving: undefined,
     failure: "",
+    drainMs: undefined,
   };
 }
 
@@ -833,6 +858,9 @@ export const GroupRecord: MessageFns<GroupRecord> = {
     }
     if (message.failure !== "") {
       writer.uint32(90).string(message.failure);
+    }
+    if (message.drainMs !== undefined) {
+      writer.uint32(96).uint32(message.drainMs);
     }
     return writer;
   },
@@ -938,6 +966,14 @@ export const GroupRecord: MessageFns<GroupRecord> = {
             message.failure = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.drainMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -975,6 +1011,11 @@ export const GroupRecord: MessageFns<GroupRecord> = {
         : "",
       serving: isSet(object.serving) ? ServingSettings.fromJSON(object.serving) : undefined,
       failure: isSet(object.failure) ? globalThis.String(object.failure) : "",
+      drainMs: isSet(object.drainMs)
+        ? globalThis.Number(object.drainMs)
+        : isSet(object.drain_ms)
+        ? globalThis.Number(object.drain_ms)
+        : undefined,
     };
   },
 
@@ -1013,6 +1054,9 @@ export const GroupRecord: MessageFns<GroupRecord> = {
     if (message.failure !== "") {
       obj.failure = message.failure;
     }
+    if (message.drainMs !== undefined) {
+      obj.drainMs = Math.round(message.drainMs);
+    }
     return obj;
   },
 
@@ -1034,6 +1078,7 @@ export const GroupRecord: MessageFns<GroupRecord> = {
       ? ServingSettings.fromPartial(object.serving)
       : undefined;
     message.failure = object.failure ?? "";
+    message.drainMs = object.drainMs ?? undefined;
     return message;
   },
 };

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { errorCodes } from '#platform/errors.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { addDrain } from './commands/drain.ts';
 import { addEmbed } from './commands/embed.ts';
 import { addGenerate } from './commands/generate.ts';
 import { addInspect } from './commands/inspect.ts';
@@ -23,7 +24,18 @@ function createProgram(): Command {
     .exitOverride()
     .configureHelp({ sortSubcommands: false })
     .configureOutput({ outputError: () => {} }); // It is thrown as well, and reported below.
-  for (const add of [addUp, addPull, addSlice, addInspect, addVerify, addGenerate, addEmbed, addModels, addStatus])
+  for (const add of [
+    addUp,
+    addPull,
+    addSlice,
+    addInspect,
+    addVerify,
+    addGenerate,
+    addEmbed,
+    addModels,
+    addStatus,
+    addDrain,
+  ])
     add(program, terminal);
   return program;
 }

@@ -11,7 +11,7 @@ import {
   InferenceService,
   type Model,
 } from '#proto/inference.ts';
-import { OperationsService, type StatusResponse } from '#proto/operations.ts';
+import { type DrainStarted, type DrainTarget, OperationsService, type StatusResponse } from '#proto/operations.ts';
 import { type RouterCalls, resumedStream } from './resumed-stream.ts';
 
 /** For the calls that answer at once. */
@@ -80,6 +80,11 @@ export class TriremeClient {
 
   async listModels(): Promise<readonly Model[]> {
     return (await this.#first.unary(InferenceService.listModels, {}, { timeoutMs: answerTimeoutMs })).models;
+  }
+
+  /** Of the first router. Resolves when the drain has begun; status() shows how it goes. */
+  drain(target: DrainTarget): Promise<DrainStarted> {
+    return this.#first.unary(OperationsService.drain, target, { timeoutMs: answerTimeoutMs });
   }
 
   status(): Promise<StatusResponse> {

@@ -7,18 +7,30 @@ import { expect, test } from 'vitest';
 import { GroupState } from '#proto/records.ts';
 import type { FormBehaviour } from '../../test/fakes/fake-worker.ts';
 import { SimulatedCluster } from '../../test/fakes/simulated-cluster.ts';
+import { isAlive } from './group.ts';
 
 const capacities: Record<string, number> = { w0: 1, w1: 2, w2: 2, w3: 3 };
 const workerIds = Object.keys(capacities);
 const models = ['m', 'n'];
 /** A stalled formation, the longest pause between formations, a drain, and some. */
 const calmDownMs = 240_000;
+const drainMs = 3000;
+
+type WorkerEventKind =
+  | 'start'
+  | 'kill'
+  | 'lose-lease'
+  | 'register'
+  | 'freeze'
+  | 'thaw'
+  | 'end-teams'
+  | 'drain'
+  | 'undo-drain';
 
 type Event =
-  | {
-      readonly kind: 'start' | 'kill' | 'lose-lease' | 'register' | 'freeze' | 'thaw' | 'end-teams';
-      readonly worker: string;
-    }
+  | { readonly kind: WorkerEventKind; readonly worker: string }
+  /** The groups that it leads, not the worker itself. */
+  | { readonly kind: 'drain-groups'; readonly worker: string }
   | { readonly kind: 'behave'; readonly worker: string; readonly behaviour: FormBehaviour }
   | { readonly kind: 'load'; readonly worker: string; readonly running: number }
   | {
@@ -35,8 +47,7 @@ type Event =
 
 const worker = fc.constantFrom(...workerIds);
 const model = fc.constantFrom(...models);
-const onWorker = (...kinds: ('start' | 'kill' | 'lose-lease' | 'register' | 'freeze' | 'thaw' | 'end-teams')[]) =>
-  fc.record({ kind: fc.constantFrom(...kinds), worker });
+const onWorker = (...kinds: WorkerEventKind[]) => fc.record({ kind: fc.constantFrom(...kinds), worker });
 const pass = fc.record({
   kind: fc.constant('pass' as const),
   durationMs: fc.constantFrom(50, 300, 1000, 7000, 70_000),
@@ -44,6 +55,8 @@ const pass = fc.record({
 const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 4, arbitrary: onWorker('start', 'kill') },
   { weight: 4, arbitrary: onWorker('lose-lease', 'register', 'freeze', 'thaw', 'end-teams') },
+  { weight: 2, arbitrary: onWorker('drain', 'undo-drain') },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('drain-groups' as const), worker }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -126,6 +139,11 @@ class World {
     if (event.kind === 'register') await cluster.register(event.worker);
     if (event.kind === 'freeze' || event.kind === 'thaw')
       cluster.fleet.freeze(fake.record.address, event.kind === 'freeze');
+    if (event.kind === 'drain' || event.kind === 'undo-drain') {
+      fake.record.drainMs = event.kind === 'drain' ? drainMs : undefined;
+      await cluster.register(event.worker);
+    }
+    if (event.kind === 'drain-groups') for (const group of fake.teams.keys()) fake.drainGroup(group, drainMs);
     if (event.kind === 'end-teams') fake.teams.clear();
     if (event.kind === 'behave') fake.behaviour = event.behaviour;
     if (event.kind === 'load') fake.running = event.running;
@@ -140,7 +158,7 @@ class World {
       await this.happen({ kind: 'behave', worker, behaviour: 'warm' });
       await this.happen({ kind: 'load', worker, running: 0 });
       await this.happen({ kind: 'thaw', worker });
-      await this.happen({ kind: 'register', worker });
+      await this.happen({ kind: 'undo-drain', worker });
     }
     if (this.capacitySuffices) await this.cluster.until(() => this.departures().length === 0, calmDownMs);
     else await this.cluster.pass(calmDownMs);
@@ -201,4 +219,24 @@ test('from any sequence of events the cluster converges, by legal edges and risi
     }),
     { numRuns: 300 },
   );
+});
+
+test('a worker that drains is left by its groups, which form anew where there is room; nothing is placed there until it is back', async () => {
+  const { cluster } = new World();
+  cluster.startController('c');
+  const leaving = await cluster.startWorker('w0', 2);
+  await cluster.startWorker('w1', 2);
+  await cluster.wish({ name: 'm', ranks: 1, groups: 4 });
+  const ownersOf = () => [...cluster.groups.values()].filter(isAlive).map(({ ranks }) => ranks[0]!.worker);
+  expect(await cluster.until(() => cluster.isServed('m-3'), 10_000)).toBe(true);
+  leaving.record.drainMs = drainMs;
+  leaving.running = 1;
+  await cluster.register('w0');
+  expect(await cluster.until(() => ownersOf().length === 2, drainMs + 2000)).toBe(true);
+  expect(ownersOf()).toEqual(['w1', 'w1']);
+  expect(leaving.teams.size).toBe(0);
+  leaving.record.drainMs = undefined;
+  await cluster.register('w0');
+  expect(await cluster.until(() => ownersOf().length === 4, 10_000)).toBe(true);
+  await cluster.stop();
 });

@@ -69,7 +69,7 @@ export class Executor {
       case 'fail':
         return this.#fail(step);
       case 'drain':
-        await this.#write(becomeDraining(step.record), step.record);
+        await this.#write(becomeDraining(step.record, step.limitMs), step.record);
         return;
       case 'end':
         if (await this.#write(becomeDrained(step.record), step.record)) this.#spawn(this.#end(step.record));

@@ -1,6 +1,6 @@
 /**
  * What the workers themselves say, folded from the answers to Describe: who is gone or silent, which formation is lost,
- * which drain is over, what is held that nobody placed. Pure: asks nobody and reads no clock.
+ * which is to drain, which drain is over, what is held that nobody placed. Pure: asks nobody and reads no clock.
  */
 import type { DescribeResponse, HeldGroup } from '#proto/control.ts';
 import { type GroupRecord, GroupState } from '#proto/records.ts';
@@ -39,6 +39,8 @@ export class FleetHealth {
   readonly silent = new Set<string>();
   /** Formations of which a worker said that it does not hold them, with the reason. By formationId. */
   readonly lost = new Map<string, string>();
+  /** Formations of which their leader said that they are to drain, with the time it may take in ms. By formationId. */
+  readonly drainWishes = new Map<string, number>();
   /** Draining formations that may end. By formationId. */
   readonly drained = new Set<string>();
   readonly #unreachable = new Map<string, number>();
@@ -52,7 +54,7 @@ export class FleetHealth {
 
   /** Moves when something is found or taken back. */
   get findingCount(): number {
-    return this.gone.size + this.silent.size + this.lost.size + this.drained.size;
+    return this.gone.size + this.silent.size + this.lost.size + this.drainWishes.size + this.drained.size;
   }
 
   /** Every registered worker, and every worker that the placement names though its lease is gone. One per incarnation. */
@@ -77,12 +79,12 @@ export class FleetHealth {
     const incarnations = new Set(this.targets(view).map((target) => target.incarnation));
     const alive = new Map([...view.groups.values()].filter(isAlive).map((record) => [formationId(record), record]));
     for (const known of [this.gone, this.silent, this.#unreachable, this.#unanswered]) retain(known, incarnations);
-    for (const known of [this.lost, this.drained, this.#drainingSinceMs]) retain(known, alive);
-    for (const [id, { state }] of alive) {
+    for (const known of [this.lost, this.drainWishes, this.drained, this.#drainingSinceMs]) retain(known, alive);
+    for (const [id, { state, drainMs }] of alive) {
       if (state !== GroupState.GROUP_STATE_DRAINING) continue;
       const sinceMs = this.#drainingSinceMs.get(id) ?? nowMs;
       this.#drainingSinceMs.set(id, sinceMs);
-      if (nowMs - sinceMs >= this.#limits.drainMsMax) this.drained.add(id);
+      if (nowMs - sinceMs >= (drainMs ?? this.#limits.drainMsMax)) this.drained.add(id);
     }
   }
 
@@ -96,7 +98,7 @@ export class FleetHealth {
     for (const record of target.expected) {
       const held = answer.groups.find(({ group, epoch }) => group === record.group && epoch === record.epoch);
       if (!held?.ready) this.lost.set(formationId(record), `the team on worker ${target.worker} ended`);
-      else if (held.leader) this.#judgeDrain(record, held, nowMs);
+      else if (held.leader) this.#onLeader(record, held, nowMs);
     }
     return answer.groups.filter((held) => isStray(held, target, view)).map(({ group, epoch }) => ({ group, epoch }));
   }
@@ -110,6 +112,11 @@ export class FleetHealth {
   onUnanswered({ incarnation }: ProbeTarget): void {
     this.#unreachable.delete(incarnation);
     if (count(this.#unanswered, incarnation) >= this.#limits.unansweredMax) this.silent.add(incarnation);
+  }
+
+  #onLeader(record: GroupRecord, held: HeldGroup, nowMs: number): void {
+    if (held.drainMs !== undefined) this.drainWishes.set(formationId(record), held.drainMs);
+    this.#judgeDrain(record, held, nowMs);
   }
 
   #judgeDrain(record: GroupRecord, { status }: HeldGroup, nowMs: number): void {

@@ -25,7 +25,7 @@ const at = (state: GroupState, epoch = 1): GroupRecord =>
 const edges: [string, (record: GroupRecord) => GroupRecord, GroupState, GroupState][] = [
   ['becomeWarming', becomeWarming, GROUP_STATE_FORMING, GROUP_STATE_WARMING],
   ['becomeReady', becomeReady, GROUP_STATE_WARMING, GROUP_STATE_READY],
-  ['becomeDraining', becomeDraining, GROUP_STATE_READY, GROUP_STATE_DRAINING],
+  ['becomeDraining', (record) => becomeDraining(record, 5), GROUP_STATE_READY, GROUP_STATE_DRAINING],
   ['becomeDrained', becomeDrained, GROUP_STATE_DRAINING, GROUP_STATE_DEAD],
   ['failForming', (record) => failForming(record, 'why'), GROUP_STATE_FORMING, GROUP_STATE_DEAD],
   ['failWarming', (record) => failWarming(record, 'why'), GROUP_STATE_WARMING, GROUP_STATE_DEAD],

@@ -48,8 +48,9 @@ export function becomeReady(record: GroupRecord): GroupRecord {
   return edge(record, GroupState.GROUP_STATE_WARMING, GroupState.GROUP_STATE_READY);
 }
 
-export function becomeDraining(record: GroupRecord): GroupRecord {
-  return edge(record, GroupState.GROUP_STATE_READY, GroupState.GROUP_STATE_DRAINING);
+/** limitMs: how long it may take; undefined: as long as every drain. */
+export function becomeDraining(record: GroupRecord, limitMs: number | undefined): GroupRecord {
+  return { ...edge(record, GroupState.GROUP_STATE_READY, GroupState.GROUP_STATE_DRAINING), drainMs: limitMs };
 }
 
 /** The drain is over: nothing runs, or it waited long enough. */

@@ -36,7 +36,8 @@ function observe(
 ): Observed {
   const { models = [model], workers = [worker('w0')], groups = [], ...rest } = what;
   const nothing = { gone: new Set<string>(), silent: new Set<string>(), drained: new Set<string>(), nowMs: 0 };
-  const empty = { lost: new Map<string, string>(), retryAtMs: new Map<string, number>() };
+  const none = new Map<string, number>();
+  const empty = { lost: new Map<string, string>(), drainWishes: none, retryAtMs: none };
   return {
     ...{ ...nothing, ...empty, forming: new Set<string>(), ending: new Map<string, GroupRecord>() },
     models: new Map(models.map((record) => [record.name, record])),
@@ -130,6 +131,46 @@ test('a team that ended speaks against its group, a worker that went does not', 
   const groups = [group('m-0', GROUP_STATE_READY, 'w0')];
   expect(plan(observe({ groups, lost: new Map([['m-0@1', 'why']]) }))).toMatchObject([{ kind: 'fail', backOff: true }]);
   expect(plan(observe({ groups, gone: new Set(['w0#1']) }))).toMatchObject([{ kind: 'fail', backOff: false }]);
+});
+
+test('a worker that is to hold nothing gets no group; its groups drain in its time, and those that form there fail', () => {
+  const leaving = { ...worker('w0', 2), drainMs: 700 };
+  const groups = [group('m-0', GROUP_STATE_READY, 'w0', 'w1'), group('m-1', GROUP_STATE_FORMING, 'w0')];
+  const seen = { models: [{ ...model, groups: 3 }], workers: [leaving, worker('w1')], groups };
+  const steps = plan(observe({ ...seen, forming: new Set(['m-1@1']) }));
+  expect(steps).toMatchObject([
+    { kind: 'drain', record: { group: 'm-0' }, limitMs: 700 },
+    { kind: 'fail', record: { group: 'm-1' }, failure: 'worker w0 is draining', backOff: false },
+    { kind: 'wait', record: { group: 'm-2' } },
+  ]);
+  const restarted = [{ ...leaving, incarnation: 'w0#2' }];
+  expect(brief(plan(observe({ ...seen, workers: restarted })))).not.toContain('drain m-0');
+});
+
+test('of several workers that leave, the one with least time counts', () => {
+  const workers = [
+    { ...worker('w0'), drainMs: 700 },
+    { ...worker('w1'), drainMs: 300 },
+  ];
+  const groups = [group('m-0', GROUP_STATE_READY, 'w0', 'w1')];
+  expect(plan(observe({ workers, groups }))).toMatchObject([{ kind: 'drain', limitMs: 300 }]);
+});
+
+test('a group drains when it was told to, whatever the others do, but only at that epoch', () => {
+  const groups = [group('m-0', GROUP_STATE_READY, 'w0'), group('m-1', GROUP_STATE_DEAD)];
+  const seen = { models: [{ ...model, groups: 2 }], groups, retryAtMs: new Map([['m-1', 10]]) };
+  const steps = plan(observe({ ...seen, drainWishes: new Map([['m-0@1', 400]]) }));
+  expect(steps).toMatchObject([{ kind: 'drain', record: { group: 'm-0' }, limitMs: 400 }]);
+  expect(plan(observe({ ...seen, drainWishes: new Map([['m-0@2', 400]]) }))).toEqual([]);
+});
+
+test('a worker that let go of a group in its drain says nothing against the group', () => {
+  const lost = new Map([['m-0@1', 'why']]);
+  const draining = [group('m-0', GROUP_STATE_DRAINING, 'w0')];
+  expect(plan(observe({ groups: draining, lost }))).toMatchObject([{ kind: 'fail', backOff: false }]);
+  const workers = [{ ...worker('w0'), drainMs: 1 }];
+  const ready = [group('m-0', GROUP_STATE_READY, 'w0')];
+  expect(plan(observe({ groups: ready, workers, lost }))).toMatchObject([{ kind: 'fail', backOff: false }]);
 });
 
 test('a rollout drains nothing while another group of the model is on its way, and goes on around one without room', () => {

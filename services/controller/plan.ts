@@ -20,6 +20,8 @@ export interface Observed {
   readonly silent: ReadonlySet<string>;
   /** Formations of which a worker said that it does not hold them, with the reason. By formationId. */
   readonly lost: ReadonlyMap<string, string>;
+  /** Ready formations that somebody wants drained, with the time it may take in ms. By formationId. */
+  readonly drainWishes: ReadonlyMap<string, number>;
   /** Draining formations that may end. By formationId. */
   readonly drained: ReadonlySet<string>;
   /** Formations that this controller is carrying out. By formationId. */
@@ -39,10 +41,19 @@ export interface FailStep {
   readonly backOff: boolean;
 }
 
+export interface DrainStep {
+  readonly kind: 'drain';
+  readonly record: GroupRecord;
+  /** How long it may take; undefined: as long as every drain. */
+  readonly limitMs: number | undefined;
+  /** Nobody asked for it: settings are newer. It waits for its turn. */
+  readonly isRollout: boolean;
+}
+
 export type Step =
   | { readonly kind: 'form'; readonly record: GroupRecord; readonly previous: GroupRecord | undefined }
   | FailStep
-  | { readonly kind: 'drain'; readonly record: GroupRecord }
+  | DrainStep
   | { readonly kind: 'end'; readonly record: GroupRecord }
   | { readonly kind: 'forget'; readonly record: GroupRecord }
   /** Nothing can be formed; the record says why. */
@@ -86,17 +97,44 @@ function stepForExisting(record: GroupRecord, wish: Wish | undefined, observed: 
   if (!isAlive(record)) return wish || observed.ending.has(record.group) ? undefined : { kind: 'forget', record };
   const loss = lossOf(record, observed);
   if (loss) return loss;
-  if (isOutdated(record, wish)) {
-    const failure = wish ? 'the settings changed while it formed' : 'no longer wanted';
-    if (isForming(record)) return { kind: 'fail', record, failure, backOff: false };
-    if (record.state === GroupState.GROUP_STATE_READY) return { kind: 'drain', record };
-  }
+  const exit = exitOf(record, wish, observed);
+  if (exit && isForming(record)) return { kind: 'fail', record, failure: exit.reason, backOff: false };
+  if (exit && record.state === GroupState.GROUP_STATE_READY) return { kind: 'drain', record, ...exit };
   if (observed.drained.has(formationId(record))) return { kind: 'end', record };
   return undefined;
 }
 
-function isOutdated(record: GroupRecord, wish: Wish | undefined): boolean {
-  return !wish || (wish.generation !== undefined && wish.generation !== record.generation);
+interface Exit extends Pick<DrainStep, 'limitMs' | 'isRollout'> {
+  readonly reason: string;
+}
+
+/** Why a formation that does well has to go; undefined while it may stay. */
+function exitOf(record: GroupRecord, wish: Wish | undefined, observed: Observed): Exit | undefined {
+  const leaving = leavingWorkerOf(record, observed);
+  if (leaving) return { limitMs: leaving.drainMs, isRollout: false, reason: `worker ${leaving.id} is draining` };
+  const limitMs = observed.drainWishes.get(formationId(record));
+  if (limitMs !== undefined) return { limitMs, isRollout: false, reason: 'it was told to drain' };
+  if (!wish) return { limitMs, isRollout: false, reason: 'no longer wanted' };
+  return isOutdated(record, wish)
+    ? { limitMs, isRollout: true, reason: 'the settings changed while it formed' }
+    : undefined;
+}
+
+/** The worker of it that is to hold nothing; of several the one with least time. */
+function leavingWorkerOf({ ranks }: GroupRecord, { workers }: Observed): WorkerRecord | undefined {
+  const leaving = ranks.flatMap(({ worker, incarnation }) => {
+    const record = workers.get(worker);
+    return record?.incarnation === incarnation && isLeaving(record) ? [record] : [];
+  });
+  return leaving.sort((a, b) => a.drainMs! - b.drainMs!)[0];
+}
+
+function isLeaving({ drainMs }: WorkerRecord): boolean {
+  return drainMs !== undefined;
+}
+
+function isOutdated(record: GroupRecord, wish: Wish): boolean {
+  return wish.generation !== undefined && wish.generation !== record.generation;
 }
 
 /** Why a formation is over; undefined while nothing is known against it. A lost lease alone is nothing. */
@@ -109,14 +147,16 @@ function lossOf(record: GroupRecord, observed: Observed): FailStep | undefined {
     if (!registered && observed.silent.has(incarnation)) return fail(`worker ${worker} is silent`, false);
   }
   const id = formationId(record);
+  // Who leaves may have let go of it before the drain was over here.
+  const isLeft = record.state === GroupState.GROUP_STATE_DRAINING || leavingWorkerOf(record, observed) !== undefined;
   if (isForming(record) && !observed.forming.has(id)) return fail('the controller that formed it is gone', false);
   const lost = observed.lost.get(id);
-  return lost === undefined ? undefined : fail(lost, true);
+  return lost === undefined ? undefined : fail(lost, !isLeft);
 }
 
 /**
  * Of the groups of one model that have older settings, one drains at a time: while every other is Ready or waits for
- * room, and only when it will have room to form again. Groups that nobody wants drain at once.
+ * room, and only when it will have room to form again. Groups that nobody wants, and those that are told to, drain at once.
  */
 function limitRollout(
   steps: readonly Step[],
@@ -130,8 +170,8 @@ function limitRollout(
     if (!isReady && !noRoom.has(group)) moving.add(model.name);
   }
   return steps.filter((step) => {
-    const wish = step.kind === 'drain' ? wishes.get(step.record.group) : undefined;
-    if (step.kind !== 'drain' || !wish) return true;
+    const wish = wishes.get(step.record.group);
+    if (step.kind !== 'drain' || !step.isRollout || !wish) return true;
     const others = [...observed.groups.values()].filter((record) => record !== step.record);
     if (moving.has(wish.model.name) || place(wish.model, others, observed).kind === 'no-room') return false;
     moving.add(wish.model.name);
@@ -193,11 +233,11 @@ function formOrWait(
   return { kind: 'form', record: becomeForming(previous, formation), previous };
 }
 
-/** Where a group of the model could go beside the given groups, on workers that hold their lease and answer. */
+/** Where a group of the model could go beside the given groups, on workers that hold their lease, answer, and stay. */
 function place(model: ModelRecord, groups: Iterable<GroupRecord>, observed: Observed): PlacementOutcome {
   const { gone, silent, ending } = observed;
   const usable = [...observed.workers.values()].filter(
-    ({ incarnation }) => !gone.has(incarnation) && !silent.has(incarnation),
+    (worker) => !gone.has(worker.incarnation) && !silent.has(worker.incarnation) && !isLeaving(worker),
   );
   const owners = [...[...groups].filter(isAlive), ...ending.values()];
   return placeRanks(model.ranks, usable, freeRanksByWorker(usable, owners));

@@ -115,12 +115,12 @@ class Reconciler {
   #plan(): Step[] {
     const nowMs = this.#options.clock.now();
     const { models, workers, groups } = this.#view;
-    const { gone, silent, lost, drained } = this.#health;
+    const { gone, silent, lost, drainWishes, drained } = this.#health;
     const { forming, ending } = this.#executor;
     const { retryAtMs } = this.#retries;
     const epochOf = (group: string): number => this.#view.epochOf(group);
     this.#health.observe(this.#view, nowMs);
-    const found = { gone, silent, lost, drained };
+    const found = { gone, silent, lost, drainWishes, drained };
     return plan({ models, workers, groups, epochOf, ...found, forming, ending, retryAtMs, nowMs });
   }
 }

@@ -24,6 +24,7 @@ async function serve(
     form: (_, call) => form(call),
     disband: async () => ({}),
     loadAdapter: async () => ({}),
+    drain: async () => ({}),
     describe: async () => DescribeResponse.fromPartial({ worker: { id: 'w0' } }),
   });
   const server = await startRpcServer({ listen, services: [worker], log });

@@ -19,6 +19,7 @@ export const errorCodes = {
   UNKNOWN_ADAPTER: { grpc: 5, http: 404, exit: 64 },
   PROMPT_TOO_LONG: { grpc: 3, http: 400, exit: 64 },
   UNKNOWN_MODEL: { grpc: 5, http: 404, exit: 64 },
+  UNKNOWN_TARGET: { grpc: 5, http: 404, exit: 64 },
   MESSAGE_TOO_LARGE: { grpc: 8, http: 413, exit: 64 },
   CANCELLED: { grpc: 1, http: 499, exit: 130 },
   DEADLINE_EXCEEDED: { grpc: 4, http: 504, exit: 75 },

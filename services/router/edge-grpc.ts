@@ -3,7 +3,7 @@ import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { TriremeError } from '#platform/errors.ts';
 import { implement, type RpcService } from '#platform/rpc.ts';
 import { GenerateRequest, InferenceService, type Model, ResumeRequest } from '#proto/inference.ts';
-import { OperationsService, type StatusResponse } from '#proto/operations.ts';
+import { type DrainStarted, type DrainTarget, OperationsService, type StatusResponse } from '#proto/operations.ts';
 import { embed } from './embed.ts';
 import type { FrontDoor } from './front-door.ts';
 import { resume } from './resume.ts';
@@ -57,6 +57,11 @@ export function inferenceService(door: FrontDoor, listModels: () => Model[]): Rp
   });
 }
 
-export function operationsService(status: () => StatusResponse): RpcService {
-  return implement(OperationsService, { status: async () => status() });
+export interface Operations {
+  status(): StatusResponse;
+  drain(target: DrainTarget): Promise<DrainStarted>;
+}
+
+export function operationsService({ status, drain }: Operations): RpcService {
+  return implement(OperationsService, { status: async () => status(), drain });
 }

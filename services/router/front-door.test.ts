@@ -12,7 +12,7 @@ import { FakeFleetView, length } from '../../test/fakes/router-core.ts';
 import { demoPackage } from '../../test/fakes/router-world.ts';
 import { defaultConfig } from './config.ts';
 import { Fleet } from './fleet.ts';
-import { FrontDoor } from './front-door.ts';
+import { FrontDoor, leaving } from './front-door.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { LeastLoaded } from './policies/least-loaded.ts';
 import { Router } from './router.ts';
@@ -138,4 +138,30 @@ test('an id is drawn where the client gives none; stop strings stay in the route
     group: 'g',
     usage: { promptTokens: 1, completionTokens: 1 },
   });
+});
+
+test('a closed door lets nobody in; who is inside goes on, and is told where to go when the time is up', async () => {
+  const { door, catalog, record, submits, feed } = setUp();
+  await catalog.load(record);
+  const finishing = door.generate(text('a'), ignore, stopped.signal);
+  const lasting = door.generate(text('b'), ignore, stopped.signal);
+  await eventually(() => expect(submits()).toHaveLength(2));
+  door.close();
+  const refused = { code: 'UNAVAILABLE', message: 'this router is draining' };
+  await expect(door.generate(text('c'), ignore, stopped.signal)).rejects.toMatchObject(refused);
+  let isEmpty = false;
+  const emptied = door.emptied().then(() => {
+    isEmpty = true;
+  });
+  feed({ requestId: 'a', tokenIds: [10], ...length });
+  await finishing;
+  expect(isEmpty).toBe(false);
+  door.abandonAll(leaving());
+  await expect(lasting).rejects.toMatchObject(refused);
+  await emptied;
+  door.open();
+  const again = door.generate(text('d'), ignore, stopped.signal);
+  await eventually(() => expect(submits()).toHaveLength(3));
+  feed({ requestId: 'd', tokenIds: [10], ...length });
+  await again;
 });

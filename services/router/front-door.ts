@@ -55,6 +55,8 @@ interface Stream {
 
 export class FrontDoor {
   #isStepping = false;
+  #isClosed = false;
+  #onEmpty = (): void => {};
   readonly #events: RouterEvent[] = [];
   /** By request id, from the first check to the end. */
   readonly #streams = new Map<string, Stream>();
@@ -68,10 +70,36 @@ export class FrontDoor {
     return this.#streams.size;
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** No new stream is taken until open(); those in flight go on. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  open(): void {
+    this.#isClosed = false;
+  }
+
+  /** Ends every stream with this error. */
+  abandonAll(error: TriremeError): void {
+    for (const [id, stream] of [...this.#streams]) this.#abandonStream(id, stream, error);
+  }
+
+  /** Resolves when no stream is in flight. To be called while it is closed; one waits at a time. */
+  async emptied(): Promise<void> {
+    if (this.#streams.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+    });
+  }
+
   /**
    * Resolves when every choice has finished; deliver gets one message a step and must not throw. An abort of the signal
    * ends the request. The same request under the id of one in flight takes its place. Errors: INVALID_ARGUMENT,
-   * UNKNOWN_MODEL, PROMPT_TOO_LONG, NO_ROOM, UNAVAILABLE, MOVES_EXHAUSTED, POISON_REQUEST, CANCELLED, the signal's reason,
+   * UNKNOWN_MODEL, PROMPT_TOO_LONG, NO_ROOM, UNAVAILABLE (also when closed), MOVES_EXHAUSTED, POISON_REQUEST, CANCELLED, the signal's reason,
    * and what reading the model's tokenizer may raise.
    */
   async generate(
@@ -81,6 +109,7 @@ export class FrontDoor {
     { pooling = Pooling.POOLING_UNSPECIFIED, received = [], streamDigest = '' }: GenerateOptions = {},
   ): Promise<void> {
     const { catalog, config, random } = this.#options;
+    if (this.#isClosed) throw leaving();
     checkRequest(given, config.maxChoices);
     const record = catalog.resolve(given.model);
     const id = given.requestId === '' ? random.id() : given.requestId;
@@ -108,6 +137,7 @@ export class FrontDoor {
     } finally {
       signal.removeEventListener('abort', onAbort);
       if (this.#streams.get(id) === stream) this.#streams.delete(id);
+      if (this.#streams.size === 0) this.#onEmpty();
     }
   }
 
@@ -181,6 +211,13 @@ export class FrontDoor {
     this.#streams.delete(requestId);
     stream?.settle(error);
   }
+}
+
+/** Nothing of the request is lost: another router goes on with what its client has. */
+export function leaving(): TriremeError {
+  return new TriremeError('UNAVAILABLE', 'this router is draining', {
+    remedy: 'send the request, or what it has brought with Resume, to another router',
+  });
 }
 
 /** The same tokens come again only from the same seed. */

@@ -12,6 +12,7 @@ export interface Overview {
   readonly incarnation: string;
   readonly store: Store;
   readonly bus: Bus;
+  readonly door: { readonly isClosed: boolean };
 }
 
 export function listModels(fleet: Fleet): Model[] {
@@ -23,7 +24,7 @@ export function listModels(fleet: Fleet): Model[] {
   }));
 }
 
-export function statusOf({ fleet, router, incarnation, store, bus }: Overview): StatusResponse {
+export function statusOf({ fleet, router, incarnation, store, bus, door }: Overview): StatusResponse {
   const groups = fleet.groups.map((record) => {
     const engine = router.engineOf(record.group);
     return { record, session: engine !== undefined, engine };
@@ -38,6 +39,7 @@ export function statusOf({ fleet, router, incarnation, store, bus }: Overview): 
       queuedRequests: router.queuedCount,
       storeConnected: store.connected,
       busConnected: bus.connected,
+      draining: door.isClosed,
     },
   };
 }

@@ -6,14 +6,17 @@ import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { Metrics } from '#platform/metrics.ts';
 import type { RandomSource } from '#platform/random.ts';
-import { type RpcServer, startRpcServer } from '#platform/rpc.ts';
+import { createRpcClient, type RpcServer, startRpcServer } from '#platform/rpc.ts';
 import type { Store, Watch, WatchEvent } from '#platform/store.ts';
+import { type DrainRequest, WorkerControlService } from '#proto/control.ts';
 import { frameSubject, storeRoot } from '#proto/keys.ts';
+import type { DrainStarted, DrainTarget } from '#proto/operations.ts';
 import { Frame } from '#proto/worker.ts';
 import type { RouterConfig } from './config.ts';
+import { drain } from './drain.ts';
 import { inferenceService, operationsService } from './edge-grpc.ts';
 import { Fleet } from './fleet.ts';
-import { FrontDoor } from './front-door.ts';
+import { FrontDoor, leaving } from './front-door.ts';
 import { exposeRouter } from './metrics.ts';
 import { ModelCatalog } from './model-catalog.ts';
 import { LeastLoaded } from './policies/least-loaded.ts';
@@ -40,11 +43,17 @@ export interface RunningRouter {
   /** host:port where clients connect. */
   readonly address: string;
   readonly incarnation: string;
-  /** Takes no new requests, and resolves when the running ones have ended or config.drain has passed. */
+  /**
+   * Takes no new requests; resolves when the running ones have ended. Those that have not after config.drain end with
+   * UNAVAILABLE, and their clients go on at another router.
+   */
   drain(): Promise<void>;
   /** Ends what still runs with UNAVAILABLE, and everything else. Idempotent. */
   stop(): Promise<void>;
 }
+
+/** What a worker may take to answer. */
+const drainAnswerMs = 5000;
 
 const policies = { 'least-loaded': LeastLoaded, 'round-robin': RoundRobin };
 
@@ -68,6 +77,7 @@ class RouterProcess implements RunningRouter {
   #watch: Watch | undefined;
   #frames: Subscription | undefined;
   #stopTicking: () => void = () => {};
+  #cancelDrainLimit: () => void = () => {};
   #stopped: Promise<void> | undefined;
   readonly #fleet = new Fleet();
   readonly #catalog: ModelCatalog;
@@ -103,13 +113,16 @@ class RouterProcess implements RunningRouter {
   async start(descriptorSet: Uint8Array): Promise<void> {
     const { config, store, bus, clock, log, metrics } = this.#options;
     const fleet = this.#fleet;
-    const overview = { ...{ fleet, router: this.#router, incarnation: this.incarnation, store, bus } };
+    const overview = { fleet, router: this.#router, incarnation: this.incarnation, store, bus, door: this.#door };
     // Frames before sessions: whoever welcomes the router may send at once.
     this.#frames = bus.subscribe(frameSubject(this.incarnation), (payload) => this.#onFrame(payload));
     bus.onConnection((connected) => this.#door.step({ kind: 'bus', connected }));
     this.#server = await startRpcServer({
       ...{ listen: config.listen, log, clock, descriptorSet, serving: false },
-      services: [inferenceService(this.#door, () => listModels(fleet)), operationsService(() => statusOf(overview))],
+      services: [
+        inferenceService(this.#door, () => listModels(fleet)),
+        operationsService({ status: () => statusOf(overview), drain: (target) => this.#onDrainOrder(target) }),
+      ],
       maxMessageBytes: config.maxMessage,
       maxPendingMessages: config.maxUnreadMessages,
     });
@@ -123,7 +136,8 @@ class RouterProcess implements RunningRouter {
   }
 
   async drain(): Promise<void> {
-    await this.#server?.drain(this.#options.config.drain);
+    this.#setDrain(this.#options.config.drain);
+    await this.#door.emptied();
   }
 
   stop(): Promise<void> {
@@ -133,10 +147,35 @@ class RouterProcess implements RunningRouter {
 
   async #stop(): Promise<void> {
     this.#stopTicking();
+    this.#cancelDrainLimit();
     await this.#server?.stop();
     this.#sessions.stop();
     this.#frames?.close();
     await this.#watch?.close();
+  }
+
+  #onDrainOrder(target: DrainTarget): Promise<DrainStarted> {
+    return drain(target, {
+      fleet: this.#fleet,
+      defaultLimitMs: this.#options.config.drain,
+      tellWorker,
+      drainRouter: (limitMs) => this.#setDrain(limitMs),
+    });
+  }
+
+  /** undefined: requests are taken again. */
+  #setDrain(limitMs: number | undefined): void {
+    const { clock, log } = this.#options;
+    this.#cancelDrainLimit();
+    if (limitMs === undefined) {
+      this.#door.open();
+      this.#cancelDrainLimit = () => {};
+    } else {
+      this.#door.close();
+      this.#cancelDrainLimit = clock.after(limitMs, () => this.#door.abandonAll(leaving()));
+    }
+    log.info({ limitMs }, limitMs === undefined ? 'the drain is undone' : 'the router drains');
+    this.#updateHealth();
   }
 
   #onStoreEvent(event: WatchEvent): void {
@@ -165,10 +204,19 @@ class RouterProcess implements RunningRouter {
   }
 
   #updateHealth(): void {
-    const isServing = this.#router.isReady;
+    const isServing = this.#router.isReady && !this.#door.isClosed;
     if (isServing === this.#isServing) return;
     this.#isServing = isServing;
     this.#server?.setServing(isServing);
-    this.#options.log.info({ serving: isServing }, isServing ? 'a group is ready' : 'no group is ready');
+    this.#options.log.info({ serving: isServing }, isServing ? 'requests are taken' : 'no request is taken');
+  }
+}
+
+async function tellWorker(address: string, request: DrainRequest): Promise<void> {
+  const client = createRpcClient(address);
+  try {
+    await client.unary(WorkerControlService.drain, request, { timeoutMs: drainAnswerMs });
+  } finally {
+    client.close();
   }
 }

@@ -123,7 +123,7 @@ export class SessionManager {
     link.current = undefined;
     log.warn({ group: link.group, epoch: link.epoch, code: error.code, reason: error.message }, 'session ended');
     link.cancelPause = clock.after(this.#nextPause(link), () => this.#connect(link));
-    onEvent({ kind: 'session-ended', session: id, error, planned: false });
+    onEvent({ kind: 'session-ended', session: id, error, planned: isPlanned(error) });
   }
 
   #onAttachEnded({ group, epoch }: Link, session: SessionId, error: TriremeError): void {
@@ -153,6 +153,11 @@ export class SessionManager {
 
 function leaderAddress({ ranks }: GroupRecord): string | undefined {
   return ranks.find(({ rank }) => rank === 0)?.address;
+}
+
+/** The leader itself ended it, and its team is well. */
+function isPlanned({ code }: TriremeError): boolean {
+  return code === 'STALE_EPOCH' || code === 'UNAVAILABLE' || code === 'CANCELLED';
 }
 
 /** A draining group takes nothing new, but what runs there goes on. */

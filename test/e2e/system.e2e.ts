@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GroupState } from '../../proto/gen/records.ts';
 import { eventually } from '../contract/eventually.ts';
 import { generate, greedy } from './generation.ts';
-import { TestSystem } from './start-system.ts';
+import { TestSystem, trireme } from './start-system.ts';
 
 let system: TestSystem;
 beforeAll(async () => {
@@ -65,4 +65,48 @@ test('a worker killed in mid-stream fails nobody: its requests go on at the othe
   for (const [i, { tokens, text }] of interrupted.entries()) {
     expect({ i, tokens, text }).toEqual({ i, tokens: alone[i]!.tokens, text: alone[i]!.text });
   }
+});
+
+test('draining a group, a worker and a router under load fails nobody, and everything is as before afterwards', async () => {
+  const stopped = new AbortController();
+  const failures: unknown[] = [];
+  let finished = 0;
+  const keepAsking = async (i: number): Promise<void> => {
+    while (!stopped.signal.aborted) {
+      const { tokens } = await generate(system.client, greedy(`Ishmael ${i}`, 120));
+      if (tokens.length !== 120) failures.push(`${tokens.length} tokens`);
+      finished++;
+    }
+  };
+  const load = Promise.all(Array.from({ length: 8 }, (_, i) => keepAsking(i).catch((error) => failures.push(error))));
+  const epochs = new Map((await readyGroups()).map(({ record }) => [record!.group, record!.epoch]));
+  const drain = async (...flags: readonly string[]): Promise<void> => {
+    const command = trireme('drain', '--address', system.address, ...flags);
+    expect(await command.exited).toMatchObject({ status: 0 });
+    const done = finished;
+    await eventually(() => expect(finished).toBeGreaterThan(done + 8), 30_000);
+  };
+  const [[group]] = [...epochs] as [[string, number]];
+  await drain(group, '--within', '1');
+  await drain('worker-1', '--within', '1');
+  expect((await readyGroups()).flatMap(({ record }) => record!.ranks.map(({ worker }) => worker))).not.toContain(
+    'worker-1',
+  );
+  await drain('worker-1', '--undo');
+  await eventually(async () => expect(await readyGroups()).toHaveLength(2), 30_000);
+  process.kill(system.pidOf('worker-0'), 'SIGTERM');
+  await eventually(async () => {
+    const ready = await readyGroups();
+    expect(ready).toHaveLength(2);
+    expect(ready.every(({ record }) => record!.epoch > epochs.get(record!.group)!)).toBe(true);
+  }, 60_000);
+  stopped.abort();
+  await load;
+  expect(failures).toEqual([]);
+  const router = trireme('drain', system.address);
+  expect(await router.exited).toMatchObject({ status: 0 });
+  await expect(generate(system.client, greedy('x', 1))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  expect(await trireme('drain', system.address, '--undo').exited).toMatchObject({ status: 0 });
+  expect((await generate(system.client, greedy('x', 1))).tokens).toHaveLength(1);
+  expect(await trireme('drain', 'nobody', '--address', system.address).exited).toMatchObject({ status: 64 });
 });

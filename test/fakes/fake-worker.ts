@@ -25,6 +25,7 @@ interface Team {
   readonly leader: boolean;
   readonly secret: Uint8Array;
   ready: boolean;
+  drainMs?: number;
 }
 
 export class FakeWorker {
@@ -66,6 +67,11 @@ export class FakeWorker {
 
   disband(group: string, epoch: number): void {
     if (this.teams.get(group)?.epoch === epoch) this.teams.delete(group);
+  }
+
+  drainGroup(group: string, limitMs: number): void {
+    const team = this.teams.get(group);
+    if (team) team.drainMs = limitMs;
   }
 
   describe(): DescribeResponse {
@@ -129,6 +135,10 @@ export async function serveFakeWorker(
       return {};
     },
     loadAdapter: async () => ({}),
+    drain: async ({ group, limitMs }) => {
+      worker.drainGroup(group, limitMs);
+      return {};
+    },
     describe: async () => worker.describe(),
   });
   const server = await startRpcServer({ listen, services: [service], log });

@@ -1,6 +1,12 @@
 /** A controller's side of the calls to one worker, made one by one. */
 import { createRpcClient, type RpcClient } from '#platform/rpc.ts';
-import { type DescribeResponse, type FormProgress, type FormStage, WorkerControlService } from '#proto/control.ts';
+import {
+  type DescribeResponse,
+  DrainRequest,
+  type FormProgress,
+  type FormStage,
+  WorkerControlService,
+} from '#proto/control.ts';
 import { GroupRecord, type WorkerRecord } from '#proto/records.ts';
 
 const timeoutMs = 20_000;
@@ -26,6 +32,10 @@ export class ScriptedController {
 
   async disband(group: string, epoch: number): Promise<void> {
     await this.#client.unary(WorkerControlService.disband, { group, epoch }, { timeoutMs });
+  }
+
+  async drain(request: Partial<DrainRequest>): Promise<void> {
+    await this.#client.unary(WorkerControlService.drain, DrainRequest.fromPartial(request), { timeoutMs });
   }
 
   describe(): Promise<DescribeResponse> {

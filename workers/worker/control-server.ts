@@ -9,9 +9,11 @@ export interface ControlServerOptions {
   readonly groups: HeldGroups;
   /** What this worker is, as it registers. */
   worker(): WorkerRecord;
+  /** It is to hold nothing, within so long; undefined: it may be given work again. */
+  drain(limitMs: number | undefined): void;
 }
 
-export function controlService({ groups, worker }: ControlServerOptions): RpcService {
+export function controlService({ groups, worker, drain }: ControlServerOptions): RpcService {
   return implement(WorkerControlService, {
     // A controller that cancels, goes or times out aborts call.signal, and with it the formation.
     form: (request, call) => groups.form(request, progressTo(call), call.signal),
@@ -21,6 +23,11 @@ export function controlService({ groups, worker }: ControlServerOptions): RpcSer
     },
     loadAdapter: async (request) => {
       await groups.loadAdapter(request);
+      return {};
+    },
+    drain: async ({ group, epoch, limitMs, undo }) => {
+      if (group !== '') groups.drainGroup(group, epoch, limitMs);
+      else drain(undo ? undefined : limitMs);
       return {};
     },
     describe: async () => ({ worker: worker(), groups: groups.describe() }),

@@ -114,14 +114,30 @@ export class HeldGroups {
     void this.disband(group, held.epoch, reason);
   }
 
-  /**
-   * Takes no group and no request from now on; resolves when no request runs. What is still forming ends. So do groups that
-   * are led elsewhere: only their leader knows what runs.
-   */
-  async drain(): Promise<void> {
+  /** Takes no group and, for those led here, no request from now on, until undrain(). What is still forming ends. */
+  drain(limitMs: number): void {
     this.#draining = true;
     const reason = new TriremeError('UNAVAILABLE', `worker ${this.#options.workerId} is draining`);
-    await Promise.all([...this.#held.values()].map((local) => local.desk?.drain() ?? local.end(reason)));
+    for (const local of this.#held.values()) {
+      if (local.isForming) void local.end(reason);
+      else local.drain(limitMs);
+    }
+  }
+
+  /** Takes groups again. Those that drain go on draining. */
+  undrain(): void {
+    this.#draining = false;
+  }
+
+  /** Takes no more requests for this group. Errors: STALE_EPOCH unless this worker leads it at this epoch. */
+  drainGroup(group: string, epoch: number, limitMs: number): void {
+    this.deskOf(group, epoch);
+    this.#held.get(group)?.drain(limitMs);
+  }
+
+  /** To be called while it drains: resolves when no request runs here, and no group is held that is led elsewhere. */
+  async quiet(): Promise<void> {
+    await Promise.all([...this.#held.values()].map((local) => local.quiet()));
   }
 
   /** Ends every group. */

@@ -237,7 +237,7 @@ test('an acknowledged end frees the journal', () => {
   expect(desk.unacknowledgedCount).toBe(0);
 });
 
-test('a drain is over when the last attempt has ended', async () => {
+test('a drain is over when the last attempt has ended and its router has all of it', async () => {
   const desk = createDesk();
   const { router } = openSession(desk, 'a');
   router.onMessage(submitOf('x'));
@@ -249,6 +249,10 @@ test('a drain is over when the last attempt has ended', async () => {
   await Promise.resolve();
   expect(over).toBe(false);
   desk.onReport(report(2, [token(router, 'x', 1, stop)]));
+  await Promise.resolve();
+  expect(over).toBe(false);
+  router.onMessage({ message: { $case: 'acknowledge', value: { requestId: 'x', attempt: 1 } } });
+  desk.onReport(report(3, []));
   await drained;
 });
 

@@ -132,7 +132,7 @@ export class LeaderDesk {
     this.#checkIdle();
   }
 
-  /** Refuses submits from now on; resolves when no attempt runs. */
+  /** Refuses submits from now on; resolves when no attempt runs, and routers have acknowledged what ended. Idempotent. */
   drain(): Promise<void> {
     this.#draining = true;
     this.#checkIdle();
@@ -155,7 +155,7 @@ export class LeaderDesk {
   }
 
   #checkIdle(): void {
-    if (this.#draining && this.runningCount === 0) this.#idle.resolve();
+    if (this.#draining && this.runningCount === 0 && this.unacknowledgedCount === 0) this.#idle.resolve();
   }
 
   #forgetPastRouters(): void {

@@ -26,5 +26,8 @@ export const defaultLimits: WorkerLimits = {
   pastGroupsMax: 1024,
 };
 
+/** After the time that a drain may take: how long the controller may take to end what is left, before the worker does. */
+export const handoverMs = 5000;
+
 /** How often a leader tells its routers its load; the protocol's figure, by which routers recognise a dead leader. */
 export const statusIntervalMs = 250;

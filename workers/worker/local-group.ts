@@ -44,6 +44,7 @@ export class LocalGroup {
   readonly #packageDigest: string;
   readonly #context: GroupContext;
   readonly #ended = Promise.withResolvers<void>();
+  #drainMs: number | undefined;
   #state: State = { kind: 'forming', abort: new AbortController() };
 
   constructor(formation: TeamFormation, packageDigest: string, context: GroupContext) {
@@ -54,6 +55,10 @@ export class LocalGroup {
 
   get isLeader(): boolean {
     return this.formation.localRanks[0] === 0;
+  }
+
+  get isForming(): boolean {
+    return this.#state.kind === 'forming';
   }
 
   get isOver(): boolean {
@@ -101,6 +106,17 @@ export class LocalGroup {
     await this.#ended.promise;
   }
 
+  /** On the leader: takes no more requests, and says that it is to drain within so long. */
+  drain(limitMs: number): void {
+    this.#drainMs = limitMs;
+    void this.desk?.drain();
+  }
+
+  /** Resolves when it has ended or, on a leader that drains, when no request runs. */
+  async quiet(): Promise<void> {
+    await Promise.race([this.#ended.promise, this.desk?.drain() ?? this.#ended.promise]);
+  }
+
   /** Fills a place of the local ranks. Errors: STALE_EPOCH unless ready; those of fillPlace(). */
   async loadAdapter(order: AdapterOrder): Promise<void> {
     const { group, epoch } = this.formation;
@@ -115,7 +131,8 @@ export class LocalGroup {
     const { group, epoch, localRanks } = this.formation;
     const ready = this.#state.kind === 'ready';
     const adapters = [...(this.desk?.adapters ?? [])];
-    return { group, epoch, ranks: [...localRanks], leader: this.isLeader, ready, status: this.desk?.status, adapters };
+    const held = { group, epoch, ranks: [...localRanks], leader: this.isLeader, ready, adapters };
+    return { ...held, status: this.desk?.status, drainMs: this.desk && this.#drainMs };
   }
 
   #createDesk(send: Team['send']): LeaderDesk {

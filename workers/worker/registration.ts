@@ -7,7 +7,7 @@
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
-import type { Guard, Lease, Store } from '#platform/store.ts';
+import type { Guard, Lease, Store, Write } from '#platform/store.ts';
 import { workerKey } from '#proto/keys.ts';
 import { WorkerRecord } from '#proto/records.ts';
 
@@ -24,16 +24,36 @@ const retryDelayMs = 1000;
 
 export class Registration {
   #lease: Lease | undefined;
+  #record: WorkerRecord;
   readonly #stopped = new AbortController();
   readonly #options: RegistrationOptions;
 
   constructor(options: RegistrationOptions) {
     this.#options = options;
+    this.#record = options.record;
   }
 
   /** Registers for the first time. Errors: STORE_UNAVAILABLE. */
   async start(): Promise<void> {
     await this.#register(async () => []);
+  }
+
+  /** Says something new of the worker; resolves when it is written, however long the store is away, or left to the next registration. */
+  async update(record: WorkerRecord): Promise<void> {
+    this.#record = record;
+    const { clock, log, store } = this.#options;
+    const lease = this.#lease;
+    while (lease && lease === this.#lease && record === this.#record && !this.#stopped.signal.aborted) {
+      try {
+        const guards = await this.#guardOthersRecord();
+        // Without the lease's record the next registration writes this one.
+        if (!lease.lost.aborted) await store.transact({ guards, writes: [putRecord(record, lease)] });
+        return;
+      } catch (error) {
+        log.warn({ err: error, retryDelayMs }, 'the registration could not be changed; trying again');
+      }
+      await clock.sleep(retryDelayMs, this.#stopped.signal).catch(() => {}); // Aborted: the loop's condition ends it.
+    }
   }
 
   /** Deletes the record and keeps it deleted. Idempotent; a store that is away lets the lease expire instead. */
@@ -48,11 +68,11 @@ export class Registration {
   }
 
   async #register(guards: () => Promise<Guard[]>): Promise<void> {
-    const { store, record, leaseTtlMs } = this.#options;
+    const { store, leaseTtlMs } = this.#options;
+    const record = this.#record;
     const lease = await store.lease(leaseTtlMs);
     try {
-      const put = { put: workerKey(record.id), value: WorkerRecord.encode(record).finish(), lease };
-      const { applied } = await store.transact({ guards: await guards(), writes: [put] });
+      const { applied } = await store.transact({ guards: await guards(), writes: [putRecord(record, lease)] });
       if (!applied) throw new TriremeError('UNAVAILABLE', `the record of worker ${record.id} changed meanwhile`);
       this.#stopped.signal.throwIfAborted();
       lease.lost.throwIfAborted();
@@ -61,16 +81,17 @@ export class Registration {
       throw error;
     }
     this.#lease = lease;
+    if (record !== this.#record) void this.update(this.#record);
     lease.lost.addEventListener('abort', () => void this.#registerAgain(), { once: true });
   }
 
   async #registerAgain(): Promise<void> {
-    const { log, clock, record } = this.#options;
+    const { log, clock } = this.#options;
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       try {
         await this.#register(() => this.#guardOthersRecord());
-        log.info({ worker: record.id }, 'registered again');
+        log.info({ worker: this.#record.id }, 'registered again');
         return;
       } catch (error) {
         if (signal.aborted) return;
@@ -82,7 +103,8 @@ export class Registration {
 
   /** The record as it is must be absent or this process' own, and must not change before ours is written. */
   async #guardOthersRecord(): Promise<Guard[]> {
-    const { store, record } = this.#options;
+    const { store } = this.#options;
+    const record = this.#record;
     const key = workerKey(record.id);
     const entry = await store.get(key);
     if (!entry) return [{ key, createRevision: 0 }];
@@ -94,4 +116,8 @@ export class Registration {
     }
     return [{ key, modRevision: entry.modRevision }];
   }
+}
+
+function putRecord(record: WorkerRecord, lease: Lease): Write {
+  return { put: workerKey(record.id), value: WorkerRecord.encode(record).finish(), lease };
 }

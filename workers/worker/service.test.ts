@@ -4,9 +4,11 @@ import { createRpcClient } from '#platform/rpc.ts';
 import { FinishReason } from '#proto/inference.ts';
 import { groupKey, workerKey } from '#proto/keys.ts';
 import { GroupRecord, GroupState, WorkerRecord } from '#proto/records.ts';
+import { eventually } from '../../test/contract/eventually.ts';
 import { ManualClock } from '../../test/fakes/manual-clock.ts';
 import { placeGroup } from '../../test/fakes/scripted-controller.ts';
 import { WorkerRig } from '../../test/fakes/worker-rig.ts';
+import { handoverMs } from './limits.ts';
 
 const finish = { finishReason: FinishReason.FINISH_REASON_STOP };
 
@@ -87,7 +89,12 @@ test('what the placement said while the store was away counts when it is back', 
   expect(rig.teams.last.stopCount).toBe(1);
 });
 
-test('a drain refuses work, waits for what runs and leaves the store; stopping ends everything', async () => {
+async function registered(id = 'w0'): Promise<WorkerRecord | undefined> {
+  const entry = await rig.store.get(workerKey(id));
+  return entry && WorkerRecord.decode(entry.value);
+}
+
+test('a drain refuses work and waits for what runs; the store knows at once, and the lease goes last', async () => {
   await rig.form(rig.place(1));
   const router = await rig.session('r');
   router.submit({ requestId: 'x', epoch: 1 });
@@ -95,7 +102,7 @@ test('a drain refuses work, waits for what runs and leaves the store; stopping e
   await team.commandsAtLeast(1);
   expect(await healthOf(rig.worker.address)).toBe(1);
   const drained = rig.worker.drain();
-  while (await rig.store.get(workerKey('w0')));
+  await eventually(async () => expect((await registered())?.drainMs).toBe(60_000));
   router.submit({ requestId: 'y', epoch: 1 });
   await router.until(() => router.refused.length > 0);
   expect(router.refused).toMatchObject([{ requestId: 'y', code: 'NO_ROOM' }]);
@@ -103,13 +110,48 @@ test('a drain refuses work, waits for what runs and leaves the store; stopping e
   expect(await healthOf(rig.worker.address)).toBe(2);
   const { owner } = team.submits[0]!;
   team.report({ step: 1, entries: [{ owner, entry: { requestId: 'x', attempt: 1, tokenIds: [1], ...finish } }] });
+  router.send({ $case: 'acknowledge', value: { requestId: 'x', attempt: 1 } });
   await drained;
+  expect(await registered()).toBeDefined();
   await rig.worker.stop();
   await router.until(() => router.ended !== undefined);
   expect([router.ended?.code, team.stopCount, rig.teams.closed]).toEqual(['UNAVAILABLE', 1, true]);
+  expect(await registered()).toBeUndefined();
 });
 
-test('a drain ends what is led elsewhere or still forming, and waits for requests only so long', async () => {
+test('a worker that was told to drain holds what it has until it is ended, and takes work again when that is undone', async () => {
+  await rig.form(rig.place(1));
+  await rig.controller.drain({ limitMs: 700 });
+  await eventually(async () => expect((await registered())?.drainMs).toBe(700));
+  expect(await rig.held()).toMatchObject([{ epoch: 1, ready: true, drainMs: 700 }]);
+  await expect(rig.form(rig.place(2))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  await rig.controller.drain({ undo: true });
+  await eventually(async () => expect(await registered()).toEqual(rig.worker.record));
+  expect(rig.worker.record.drainMs).toBeUndefined();
+  await rig.form(rig.place(2));
+});
+
+test('a group that is told to drain takes no request, and its leader says so; other epochs are none of its business', async () => {
+  await rig.form(rig.place(1));
+  await rig.controller.drain({ group: 'g', epoch: 1, limitMs: 500 });
+  expect(await rig.held()).toMatchObject([{ epoch: 1, ready: true, drainMs: 500 }]);
+  const router = await rig.session('r');
+  router.submit({ requestId: 'y', epoch: 1 });
+  await router.until(() => router.refused.length > 0);
+  expect(router.refused).toMatchObject([{ requestId: 'y', code: 'NO_ROOM' }]);
+  await expect(rig.controller.drain({ group: 'g', epoch: 2 })).rejects.toMatchObject({ code: 'STALE_EPOCH' });
+  expect((await registered())?.drainMs).toBeUndefined();
+});
+
+test('a drain that the store does not hear of is carried out all the same, and written when it is back', async () => {
+  await rig.form(rig.place(1));
+  rig.store.away = true;
+  await rig.worker.drain();
+  rig.store.away = false;
+  await eventually(async () => expect((await registered())?.drainMs).toBe(60_000));
+});
+
+test('a drain ends what still forms, holds what is led elsewhere, and waits for the controller only so long', async () => {
   const clock = new ManualClock();
   const timed = await WorkerRig.start({ clock, config: { rankCapacity: 4, drain: 3000 } });
   try {
@@ -127,8 +169,15 @@ test('a drain ends what is led elsewhere or still forming, and waits for request
     await led.commandsAtLeast(1);
     const drained = timed.worker.drain();
     await expect(forming).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    expect([led.stopCount, followed.stopCount]).toEqual([0, 1]);
+    expect([led.stopCount, followed.stopCount]).toEqual([0, 0]);
+    let isOver = false;
+    void drained.then(() => {
+      isOver = true;
+    });
     clock.advance(3000);
+    await timed.controller.disband('h', 1);
+    expect([isOver, followed.stopCount]).toEqual([false, 1]);
+    clock.advance(handoverMs);
     await drained;
   } finally {
     await timed.stop();

@@ -16,7 +16,7 @@ import type { WorkerConfig } from './config.ts';
 import { controlService } from './control-server.ts';
 import { exitAtOnce } from './exit-at-once.ts';
 import { HeldGroups } from './held-groups.ts';
-import { defaultLimits } from './limits.ts';
+import { defaultLimits, handoverMs } from './limits.ts';
 import { watchPlacement } from './placement-watch.ts';
 import { openRankTeams, type RankTeamsOptions } from './rank-teams.ts';
 import { Registration } from './registration.ts';
@@ -41,7 +41,10 @@ export interface RunningWorker {
   /** host:port of the gRPC server. */
   readonly address: string;
   readonly record: WorkerRecord;
-  /** Takes no new work, and resolves when the running requests have ended or config.drain has passed. */
+  /**
+   * Takes no new work, and has the controller drain its groups; resolves when they are gone or nothing runs here, or when
+   * config.drain has passed and the controller did not come.
+   */
   drain(): Promise<void>;
   /** Ends what still runs with UNAVAILABLE, and everything else. Idempotent. */
   stop(): Promise<void>;
@@ -113,7 +116,7 @@ class Worker implements RunningWorker {
     this.#server = await startRpcServer({
       listen: config.listen,
       services: [
-        controlService({ groups, worker: () => this.#record }),
+        controlService({ groups, worker: () => this.#record, drain: (limitMs) => this.#setDrain(limitMs) }),
         sessionService({ groups, limits: defaultLimits, clock }),
       ],
       log,
@@ -128,14 +131,13 @@ class Worker implements RunningWorker {
 
   async drain(): Promise<void> {
     const { clock, config, log } = this.#options;
-    this.#server?.setServing(false);
-    await this.#registration?.release();
+    this.#setDrain(config.drain);
     const ended = new AbortController();
-    const late = clock.sleep(config.drain, ended.signal).then(
+    const late = clock.sleep(config.drain + handoverMs, ended.signal).then(
       () => log.warn({ drainMs: config.drain }, 'requests still run at the end of the drain'),
       () => {}, // The requests ended before.
     );
-    await Promise.race([this.#groups.drain(), late]);
+    await Promise.race([this.#groups.quiet(), late]);
     ended.abort();
   }
 
@@ -144,11 +146,21 @@ class Worker implements RunningWorker {
     return this.#stopped;
   }
 
-  /** Sessions and attempts first, so that routers hear a reason; what the ranks need last. */
+  /** undefined: it may be given work again. The store learns of it when it can. */
+  #setDrain(drainMs: number | undefined): void {
+    this.#record = { ...this.#record, drainMs };
+    this.#server?.setServing(drainMs === undefined);
+    if (drainMs === undefined) this.#groups.undrain();
+    else this.#groups.drain(drainMs);
+    this.#options.log.info({ drainMs }, drainMs === undefined ? 'the drain is undone' : 'the worker drains');
+    void this.#registration?.update(this.#record);
+  }
+
+  /** Sessions and attempts first, so that routers hear a reason, then the lease; what the ranks need last. */
   async #stop(): Promise<void> {
-    await this.#registration?.release();
     await this.#watch?.close();
     await this.#groups.stop(new TriremeError('UNAVAILABLE', `worker ${this.#record.id} stops`));
+    await this.#registration?.release();
     await this.#server?.stop();
     await this.#teams.close();
   }

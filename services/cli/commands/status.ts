@@ -48,7 +48,7 @@ function printStatus(status: StatusResponse, terminal: Terminal): void {
   );
   terminal.line('');
   terminal.table(
-    ['worker', 'address', 'rank capacity', 'ranks in use'],
+    ['worker', 'address', 'rank capacity', 'ranks in use', ''],
     status.workers.map((worker) => workerRow(worker, status)),
   );
   for (const { record } of status.groups) {
@@ -59,6 +59,7 @@ function printStatus(status: StatusResponse, terminal: Terminal): void {
     const away = [router.storeConnected ? [] : ['etcd'], router.busConnected ? [] : ['NATS']].flat();
     terminal.line(
       `\nrouter ${router.incarnation}: ${router.activeRequests} requests active, ${router.queuedRequests} queued` +
+        (router.draining ? '; it drains' : '') +
         (away.length > 0 ? `; no connection to ${away.join(' and ')}` : ''),
     );
   }
@@ -76,5 +77,6 @@ function workerRow(worker: WorkerRecord, status: StatusResponse): string[] {
   const used = status.groups
     .flatMap(({ record }) => (record && record.state !== GroupState.GROUP_STATE_DEAD ? record.ranks : []))
     .filter(({ incarnation }) => incarnation === worker.incarnation).length;
-  return [worker.id, worker.address, String(worker.rankCapacity), String(used)];
+  const note = worker.drainMs === undefined ? '' : 'drains';
+  return [worker.id, worker.address, String(worker.rankCapacity), String(used), note];
 }

@@ -25,7 +25,7 @@ export interface SupervisorOptions {
 
 const root = path.join(import.meta.dirname, '..', '..', '..');
 /** A process that has not ended so long after SIGTERM is killed. */
-const stopMs = 35_000;
+const stopMs = 40_000;
 
 export class Supervisor {
   #stopping = false;
