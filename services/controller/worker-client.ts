@@ -1,6 +1,6 @@
 /** WorkerPort over gRPC. A formation has a connection of its own; short questions share one per worker. */
 import { TriremeError } from '#platform/errors.ts';
-import { createRpcClient, type RpcClient } from '#platform/rpc.ts';
+import { createRpcClient, type Dial, type RpcConnection } from '#platform/rpc.ts';
 import {
   type DescribeResponse,
   type FormProgress,
@@ -12,7 +12,12 @@ import type { QuestionOptions, WorkerPort } from './worker-port.ts';
 
 export class WorkerClient implements WorkerPort {
   /** By address. Only connections that worked when they were last used, so that nobody waits for one's back-off. */
-  readonly #clients = new Map<string, RpcClient>();
+  readonly #clients = new Map<string, RpcConnection>();
+  readonly #dial: Dial;
+
+  constructor(dial: Dial = createRpcClient) {
+    this.#dial = dial;
+  }
 
   async form(
     address: string,
@@ -20,7 +25,7 @@ export class WorkerClient implements WorkerPort {
     onProgress: (progress: FormProgress) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const client = createRpcClient(address);
+    const client = this.#dial(address);
     try {
       let last: FormStage = FormStage.FORM_STAGE_UNSPECIFIED;
       for await (const progress of client.serverStream(WorkerControlService.form, request, { signal })) {
@@ -48,8 +53,8 @@ export class WorkerClient implements WorkerPort {
     this.#clients.clear();
   }
 
-  async #ask<Answer>(address: string, question: (client: RpcClient) => Promise<Answer>): Promise<Answer> {
-    const client = this.#clients.get(address) ?? createRpcClient(address);
+  async #ask<Answer>(address: string, question: (client: RpcConnection) => Promise<Answer>): Promise<Answer> {
+    const client = this.#clients.get(address) ?? this.#dial(address);
     this.#clients.set(address, client);
     try {
       return await question(client);

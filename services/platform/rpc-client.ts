@@ -43,6 +43,12 @@ export function createRpcClient(address: string, options: RpcClientOptions = {})
   return new RpcClient(address, options);
 }
 
+/** What callers need of a client, so that they can be put on another transport. */
+export type RpcConnection = Pick<RpcClient, 'unary' | 'serverStream' | 'bidi' | 'close'>;
+
+/** Makes a client of the server at host:port; connects when it is first used. */
+export type Dial = (address: string) => RpcConnection;
+
 type AnyCall = { cancel(): void };
 
 export class RpcClient {

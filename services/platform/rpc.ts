@@ -15,8 +15,10 @@
 
 export type { BidiHandlers, BidiStream } from './rpc-bidi.ts';
 export type {
+  Dial,
   RpcClient,
   RpcClientOptions,
+  RpcConnection,
   StreamOptions,
   UnaryOptions,
 } from './rpc-client.ts';

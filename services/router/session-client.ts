@@ -1,7 +1,7 @@
 /** The wire of one session: connects, says Hello, and reports Welcome, messages and the end. */
 import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
-import { type BidiStream, createRpcClient, type RpcClient } from '#platform/rpc.ts';
+import type { BidiStream, Dial, RpcConnection } from '#platform/rpc.ts';
 import { EngineStatus } from '#proto/control.ts';
 import {
   type AttachRequest,
@@ -32,6 +32,7 @@ export interface SessionOptions {
   readonly routerIncarnation: string;
   readonly helloTimeout: number;
   readonly clock: Clock;
+  readonly dial: Dial;
   readonly events: SessionEvents;
 }
 
@@ -40,15 +41,15 @@ type State = 'greeting' | 'welcomed' | 'open' | 'over';
 export class SessionClient {
   #state: State = 'greeting';
   #attachment: AbortController | undefined;
-  readonly #client: RpcClient;
+  readonly #client: RpcConnection;
   readonly #stream: BidiStream<RouterMessage>;
   readonly #options: SessionOptions;
   readonly #cancelTimeout: () => void;
 
   constructor(options: SessionOptions) {
-    const { address, group, epoch, routerIncarnation, helloTimeout, clock } = options;
+    const { address, group, epoch, routerIncarnation, helloTimeout, clock, dial } = options;
     this.#options = options;
-    this.#client = createRpcClient(address);
+    this.#client = dial(address);
     this.#stream = this.#client.bidi(WorkerService.session, {
       onMessage: ({ message }) => this.#onMessage(message),
       onEnd: (error) => this.#becomeOver(error ?? new TriremeError('UNAVAILABLE', `${address} ended the session`)),

@@ -3,6 +3,7 @@ import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { RandomSource } from '#platform/random.ts';
+import { createRpcClient, type Dial } from '#platform/rpc.ts';
 import { type GroupRecord, GroupState } from '#proto/records.ts';
 import type { AttachRequest, RouterMessage } from '#proto/worker.ts';
 import type { RouterConfig } from './config.ts';
@@ -19,6 +20,8 @@ export interface SessionManagerOptions {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly log: Logger;
+  /** Default: over gRPC. */
+  readonly dial?: Dial;
   onEvent(event: RouterEvent): void;
 }
 
@@ -96,11 +99,11 @@ export class SessionManager {
   }
 
   #connect(link: Link): void {
-    const { routerIncarnation, clock, config, log, onEvent } = this.#options;
+    const { routerIncarnation, clock, config, log, dial = createRpcClient, onEvent } = this.#options;
     const { group, epoch, address } = link;
     const id = this.#nextId++;
     const client = new SessionClient({
-      ...{ address, group, epoch, routerIncarnation, clock, helloTimeout: config.helloTimeout },
+      ...{ address, group, epoch, routerIncarnation, clock, dial, helloTimeout: config.helloTimeout },
       events: {
         onOpened: (status) => {
           link.pauseMs = firstPauseMs;

@@ -14,11 +14,11 @@ import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import { type FormProgress, FormStage, type HeldGroup } from '#proto/control.ts';
 import type { Team } from '../rank/team-port.ts';
-import { type AdapterOrder, adapterDigest, fillElsewhere, fillPlace } from './adapter-loader.ts';
+import type { AdapterOrder } from './adapter-loader.ts';
 import { AdapterShelf } from './adapter-shelf.ts';
+import { type GroupFiles, groupFiles } from './group-files.ts';
 import { LeaderDesk, type StepFigures } from './leader-desk.ts';
 import type { WorkerLimits } from './limits.ts';
-import { checkPackageDigest } from './package-digest.ts';
 import type { TeamFormation, TeamHost } from './team-port.ts';
 
 type State =
@@ -33,6 +33,8 @@ export interface GroupContext {
   readonly limits: WorkerLimits;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Default: those on disk. */
+  readonly files?: GroupFiles;
   publish(routerIncarnation: string, frame: Uint8Array): void;
   isBusLost(): boolean;
   /** After every step of an engine here. */
@@ -43,6 +45,7 @@ export class LocalGroup {
   readonly formation: TeamFormation;
   readonly #packageDigest: string;
   readonly #context: GroupContext;
+  readonly #files: GroupFiles;
   readonly #ended = Promise.withResolvers<void>();
   #drainMs: number | undefined;
   #state: State = { kind: 'forming', abort: new AbortController() };
@@ -51,6 +54,7 @@ export class LocalGroup {
     this.formation = formation;
     this.#packageDigest = packageDigest;
     this.#context = context;
+    this.#files = context.files ?? groupFiles;
   }
 
   get isLeader(): boolean {
@@ -81,7 +85,7 @@ export class LocalGroup {
     try {
       until.throwIfAborted();
       onProgress({ stage: FormStage.FORM_STAGE_VERIFYING, done: 0, total: 0 });
-      await checkPackageDigest(this.formation.packagePath, this.#packageDigest);
+      await this.#files.checkPackage(this.formation.packagePath, this.#packageDigest);
       until.throwIfAborted();
       // The desk comes first, for the engine may report its load before start() has returned here.
       if (this.isLeader) parts.desk = this.#createDesk((command) => parts.team?.send(command) ?? false);
@@ -123,7 +127,7 @@ export class LocalGroup {
     if (this.#state.kind !== 'ready') {
       throw new TriremeError('STALE_EPOCH', `group ${group} is not ready at epoch ${epoch} here`);
     }
-    await fillPlace(this.formation, this.#state.team, order);
+    await this.#files.fillPlace(this.formation, this.#state.team, order);
     this.#context.log.info({ group, epoch, adapter: order.name, place: order.place }, 'an adapter is in memory');
   }
 
@@ -146,8 +150,8 @@ export class LocalGroup {
 
   /** On all ranks of the group. */
   async #shelve(place: number, name: string): Promise<void> {
-    const order = { place, name, digest: await adapterDigest(this.formation, name) };
-    await Promise.all([this.loadAdapter(order), fillElsewhere(this.formation, order)]);
+    const order = { place, name, digest: await this.#files.adapterDigest(this.formation, name) };
+    await Promise.all([this.loadAdapter(order), this.#files.fillElsewhere(this.formation, order)]);
   }
 
   #onExit(error: TriremeError): void {
