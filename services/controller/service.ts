@@ -3,7 +3,7 @@ import type { Clock } from '#platform/clock.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { RandomSource } from '#platform/random.ts';
-import { startRpcServer } from '#platform/rpc.ts';
+import { grpcNetwork, type RpcNetwork } from '#platform/rpc.ts';
 import type { Store } from '#platform/store.ts';
 import type { ControllerConfig } from './config.ts';
 import { runElection } from './election.ts';
@@ -18,6 +18,8 @@ export interface ControllerOptions {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly log: Logger;
+  /** Default: gRPC. */
+  readonly network?: RpcNetwork;
 }
 
 export interface RunningController {
@@ -29,14 +31,14 @@ export interface RunningController {
 
 /** Several may run against one store; one leads. Errors: PORT_IN_USE, INVALID_CONFIG. The store may be away at start. */
 export async function startController(options: ControllerOptions): Promise<RunningController> {
-  const { config, store, clock, random } = options;
+  const { config, store, clock, random, network = grpcNetwork } = options;
   const log = options.log.component('controller');
   const limits = limitsOf(config);
   const health =
-    config.listen === undefined ? undefined : await startRpcServer({ listen: config.listen, services: [], log, clock });
+    config.listen === undefined ? undefined : await network.serve({ listen: config.listen, services: [], log, clock });
   const address = health?.address;
   const stopping = new AbortController();
-  const workers = new WorkerClient();
+  const workers = new WorkerClient(network.dial);
   const election = runElection(
     { store, clock, log, record: { controller: random.id(), address: address ?? '' }, ...limits },
     (leadership) => reconcile({ store, workers, clock, random, log, limits }, leadership),

@@ -23,6 +23,8 @@ export type {
   UnaryOptions,
 } from './rpc-client.ts';
 export { createRpcClient } from './rpc-client.ts';
+export type { RpcNetwork } from './rpc-network.ts';
+export { grpcNetwork } from './rpc-network.ts';
 export type { RpcServer, RpcServerOptions } from './rpc-server.ts';
 export { startRpcServer } from './rpc-server.ts';
 export type {

@@ -29,7 +29,7 @@ export interface LeaderLinks {
 
 export interface FrontDoorOptions {
   readonly router: Router;
-  readonly catalog: Pick<ModelCatalog, 'resolve' | 'load'>;
+  readonly catalog: ModelCatalog;
   readonly links: LeaderLinks;
   readonly config: Pick<RouterConfig, 'maxChoices'>;
   readonly clock: Clock;

@@ -21,10 +21,15 @@ export interface ModelFiles {
   readonly replyFormat: ReplyFormat | undefined;
 }
 
+/** Errors: those of loadTokenizer, INVALID_CHECKPOINT for a malformed generation_config.json. */
+export type ReadModel = (folder: string) => Promise<ModelFiles>;
+
 export interface ModelCatalogOptions {
   readonly fleet: Fleet;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Default: from the package. */
+  readonly read?: ReadModel;
 }
 
 interface Loading {
@@ -63,9 +68,9 @@ export class ModelCatalog {
   load(record: ModelRecord): Promise<ModelFiles> {
     const key = keyOf(record);
     const known = this.#loadings.get(key);
-    const { clock, log } = this.#options;
+    const { clock, log, read = readPackage } = this.#options;
     if (known && (known.failedMs === undefined || clock.now() - known.failedMs < retryMs)) return known.files;
-    const loading: Loading = { files: loadFiles(record.packagePath), failedMs: undefined };
+    const loading: Loading = { files: read(record.packagePath), failedMs: undefined };
     this.#loadings.set(key, loading);
     loading.files.catch((error) => {
       loading.failedMs = clock.now();
@@ -84,7 +89,7 @@ export class ModelCatalog {
   }
 }
 
-async function loadFiles(folder: string): Promise<ModelFiles> {
+async function readPackage(folder: string): Promise<ModelFiles> {
   const name = 'generation_config.json';
   const [tokenizer, config = {}] = await Promise.all([loadTokenizer(folder), readPackageJson(folder, name)]);
   const { templates, tokens } = tokenizer.markup;

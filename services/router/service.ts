@@ -6,7 +6,7 @@ import { TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { Metrics } from '#platform/metrics.ts';
 import type { RandomSource } from '#platform/random.ts';
-import { createRpcClient, type RpcServer, startRpcServer } from '#platform/rpc.ts';
+import { type Dial, grpcNetwork, type RpcNetwork, type RpcServer } from '#platform/rpc.ts';
 import type { Store, Watch, WatchEvent } from '#platform/store.ts';
 import { type DrainRequest, WorkerControlService } from '#proto/control.ts';
 import { frameSubject, storeRoot } from '#proto/keys.ts';
@@ -18,7 +18,7 @@ import { inferenceService, operationsService } from './edge-grpc.ts';
 import { Fleet } from './fleet.ts';
 import { FrontDoor, leaving } from './front-door.ts';
 import { exposeRouter } from './metrics.ts';
-import { ModelCatalog } from './model-catalog.ts';
+import { ModelCatalog, type ReadModel } from './model-catalog.ts';
 import { LeastLoaded } from './policies/least-loaded.ts';
 import { RoundRobin } from './policies/round-robin.ts';
 import { listModels, statusOf } from './report.ts';
@@ -37,6 +37,12 @@ export interface StartRouterOptions {
   readonly log: Logger;
   /** Where the router's figures are to appear; default: nowhere. */
   readonly metrics?: Metrics;
+  /** Default: gRPC. */
+  readonly network?: RpcNetwork;
+  /** What reflection serves; default: what `npm run gen` wrote. */
+  readonly descriptorSet?: Uint8Array;
+  /** Default: from the package. */
+  readonly readModel?: ReadModel;
 }
 
 export interface RunningRouter {
@@ -59,7 +65,7 @@ const policies = { 'least-loaded': LeastLoaded, 'round-robin': RoundRobin };
 
 /** Errors: PORT_IN_USE, INVALID_CONFIG, STORE_UNAVAILABLE, BUS_UNAVAILABLE. */
 export async function startRouter(options: StartRouterOptions): Promise<RunningRouter> {
-  const descriptorSet = await readFile(descriptorFile);
+  const descriptorSet = options.descriptorSet ?? (await readFile(descriptorFile));
   const router = new RouterProcess(options);
   try {
     await router.start(descriptorSet);
@@ -84,18 +90,21 @@ class RouterProcess implements RunningRouter {
   readonly #door: FrontDoor;
   readonly #router: Router;
   readonly #sessions: SessionManager;
+  readonly #network: RpcNetwork;
   readonly #options: StartRouterOptions;
 
   constructor(options: StartRouterOptions) {
-    const { config, clock, random, log } = options;
+    const { config, clock, random, log, network = grpcNetwork, readModel } = options;
     const fleet = this.#fleet;
     this.#options = options;
+    this.#network = network;
     this.incarnation = random.id();
-    this.#catalog = new ModelCatalog({ fleet, clock, log });
+    this.#catalog = new ModelCatalog({ fleet, clock, log, ...(readModel ? { read: readModel } : {}) });
     const policy = new policies[config.policy]();
     this.#router = new Router({ incarnation: this.incarnation, limits: config, fleet, policy });
     this.#sessions = new SessionManager({
       ...{ fleet, routerIncarnation: this.incarnation, config, clock, random, log },
+      dial: network.dial,
       onEvent: (event) => {
         this.#door.step(event);
         this.#updateHealth();
@@ -117,7 +126,7 @@ class RouterProcess implements RunningRouter {
     // Frames before sessions: whoever welcomes the router may send at once.
     this.#frames = bus.subscribe(frameSubject(this.incarnation), (payload) => this.#onFrame(payload));
     bus.onConnection((connected) => this.#door.step({ kind: 'bus', connected }));
-    this.#server = await startRpcServer({
+    this.#server = await this.#network.serve({
       ...{ listen: config.listen, log, clock, descriptorSet, serving: false },
       services: [
         inferenceService(this.#door, () => listModels(fleet)),
@@ -158,7 +167,7 @@ class RouterProcess implements RunningRouter {
     return drain(target, {
       fleet: this.#fleet,
       defaultLimitMs: this.#options.config.drain,
-      tellWorker,
+      tellWorker: (address, request) => tellWorker(this.#network.dial, address, request),
       drainRouter: (limitMs) => this.#setDrain(limitMs),
     });
   }
@@ -212,8 +221,8 @@ class RouterProcess implements RunningRouter {
   }
 }
 
-async function tellWorker(address: string, request: DrainRequest): Promise<void> {
-  const client = createRpcClient(address);
+async function tellWorker(dial: Dial, address: string, request: DrainRequest): Promise<void> {
+  const client = dial(address);
   try {
     await client.unary(WorkerControlService.drain, request, { timeoutMs: drainAnswerMs });
   } finally {

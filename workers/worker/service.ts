@@ -8,13 +8,14 @@ import { errorCodes, TriremeError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { Metrics } from '#platform/metrics.ts';
 import type { RandomSource } from '#platform/random.ts';
-import { type RpcServer, startRpcServer } from '#platform/rpc.ts';
+import { grpcNetwork, type RpcNetwork, type RpcServer } from '#platform/rpc.ts';
 import type { Store, Watch } from '#platform/store.ts';
 import { frameSubject } from '#proto/keys.ts';
 import type { WorkerRecord } from '#proto/records.ts';
 import type { WorkerConfig } from './config.ts';
 import { controlService } from './control-server.ts';
 import { exitAtOnce } from './exit-at-once.ts';
+import type { GroupFiles } from './group-files.ts';
 import { HeldGroups } from './held-groups.ts';
 import { defaultLimits, handoverMs } from './limits.ts';
 import { watchPlacement } from './placement-watch.ts';
@@ -35,6 +36,10 @@ export interface WorkerOptions {
   readonly metrics?: Metrics;
   /** Default: rank threads of this process. */
   readonly openTeams?: (options: RankTeamsOptions) => Promise<TeamHost>;
+  /** Default: gRPC. */
+  readonly network?: RpcNetwork;
+  /** Default: those on disk. */
+  readonly files?: GroupFiles;
 }
 
 export interface RunningWorker {
@@ -80,7 +85,7 @@ class Worker implements RunningWorker {
   readonly #options: WorkerOptions;
 
   constructor(options: WorkerOptions, teams: TeamHost, { id, incarnation }: { id: string; incarnation: string }) {
-    const { config, bus, clock, log, metrics } = options;
+    const { config, bus, clock, log, metrics, files } = options;
     const { rankCapacity, memory: memoryBytes } = config;
     this.#options = options;
     this.#teams = teams;
@@ -97,6 +102,7 @@ class Worker implements RunningWorker {
       publish: (router, frame) => bus.publish(frameSubject(router), frame),
       isBusLost: () => !bus.connected,
       onStep: (figures) => this.#metrics?.onStep(figures),
+      ...(files ? { files } : {}),
     });
     bus.onConnection(() => this.#groups.onBus());
     this.#metrics = metrics && new WorkerMetrics(metrics, () => this.#groups.load);
@@ -111,9 +117,9 @@ class Worker implements RunningWorker {
   }
 
   async start(): Promise<void> {
-    const { config, store, clock, log } = this.#options;
+    const { config, store, clock, log, network = grpcNetwork } = this.#options;
     const groups = this.#groups;
-    this.#server = await startRpcServer({
+    this.#server = await network.serve({
       listen: config.listen,
       services: [
         controlService({ groups, worker: () => this.#record, drain: (limitMs) => this.#setDrain(limitMs) }),
