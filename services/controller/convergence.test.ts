@@ -240,3 +240,18 @@ test('a worker that drains is left by its groups, which form anew where there is
   expect(await cluster.until(() => ownersOf().length === 4, 10_000)).toBe(true);
   await cluster.stop();
 });
+
+test('a group that is drained before the controller knows that it became Ready drains all the same', async () => {
+  const { cluster } = new World();
+  cluster.startController('c');
+  const leaving = await cluster.startWorker('w0', 1);
+  await cluster.wish({ name: 'm', ranks: 1, groups: 1 });
+  expect(await cluster.until(() => cluster.stateOf('m-0') === GroupState.GROUP_STATE_WARMING, 5000)).toBe(true);
+  cluster.store.answersToLose = 1;
+  expect(await cluster.until(() => cluster.stateOf('m-0') === GroupState.GROUP_STATE_READY, 5000)).toBe(true);
+  leaving.record.drainMs = drainMs;
+  await cluster.register('w0');
+  expect(await cluster.until(() => cluster.stateOf('m-0') === GroupState.GROUP_STATE_DRAINING, 900)).toBe(true);
+  expect(await cluster.until(() => cluster.stateOf('m-0') === GroupState.GROUP_STATE_DEAD, 10_000)).toBe(true);
+  await cluster.stop();
+});

@@ -11,7 +11,15 @@ import type { ClusterView } from './cluster-view.ts';
 import { pause } from './election.ts';
 import { runFormation } from './formation.ts';
 import type { FormationRetries } from './formation-retries.ts';
-import { becomeDead, becomeDrained, becomeDraining, becomeReady, becomeWarming, formationId } from './group.ts';
+import {
+  becomeDead,
+  becomeDrained,
+  becomeDraining,
+  becomeReady,
+  becomeWarming,
+  formationId,
+  isAtOrPast,
+} from './group.ts';
 import type { GroupWriter } from './group-writer.ts';
 import type { ControllerLimits } from './limits.ts';
 import type { FailStep, Step } from './plan.ts';
@@ -179,8 +187,8 @@ export class Executor {
       const current = view.groups.get(formation.group);
       if (current?.epoch !== formation.epoch)
         throw new TriremeError('STALE_EPOCH', `${formationId(formation)} is over`);
-      // A write whose answer was lost may have been applied.
-      if (target && current.state === target.state) return;
+      // A write whose answer was lost may have been applied, and the group may have gone on from there: to a drain, for one.
+      if (target && isAtOrPast(current, target)) return;
       target = edge(current);
       const written = await this.#write(target, current).catch((error: unknown) => {
         log.warn({ group: target?.group, err: TriremeError.from(error) }, 'could not write a group; trying again');

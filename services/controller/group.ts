@@ -88,6 +88,11 @@ export function becomeDead(record: GroupRecord, failure: string): GroupRecord {
   }
 }
 
+/** Of one formation: whether it is where `target` is, or has been there. Every edge leads to a later state. */
+export function isAtOrPast(record: GroupRecord, target: GroupRecord): boolean {
+  return record.epoch === target.epoch && record.state >= target.state;
+}
+
 /** Owns ranks: its places are taken. */
 export function isAlive(record: GroupRecord): boolean {
   return record.state !== GroupState.GROUP_STATE_DEAD;
