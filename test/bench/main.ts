@@ -5,9 +5,9 @@
 import { writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchPerplexity } from './accuracy/bench-perplexity.ts';
 import { benchEndToEnd } from './end-to-end.ts';
 import { benchEngine } from './engine.ts';
-import { benchPerplexity } from './perplexity.ts';
 
 const benches = { engine: benchEngine, 'end-to-end': benchEndToEnd, perplexity: benchPerplexity };
 

@@ -54,6 +54,22 @@ export class ModelTensors implements StoredModel {
     return readable.integers && placedIntegers(readable.integers, place);
   }
 
+  /** Whether these columns of these rows begin or end between values that share a scale. */
+  cutsScaleBlock(name: string, rows: Range, columns: Range): boolean {
+    const { readable, place } = this.#get(name);
+    const { scaleBlock } = readable;
+    if (!scaleBlock || place.transposed) return false;
+    const stored = asMatrix(readable.shape);
+    const isInside = (edge: number, size: number, whole: number): boolean => edge % size !== 0 && edge !== whole;
+    const edges = ({ first, count }: Range): readonly number[] => [first, first + count];
+    return (
+      edges(columns).some((edge) => isInside(edge, scaleBlock.columns, stored.columns)) ||
+      rangesOf(place.rows, rows).some((part) =>
+        edges(part).some((edge) => isInside(edge, scaleBlock.rows, stored.rows)),
+      )
+    );
+  }
+
   /** Bytes to read for one row. */
   rowBytes(name: string): number {
     const { readable, place } = this.#get(name);

@@ -1,6 +1,6 @@
 /** All ranks of a package, one after the other: those that an earlier run has finished, and the others. */
 import type { FileDigest, Manifest, ShardManifest } from '../models/manifest.ts';
-import { describeQuantisation, IntegerTally } from './describe-quantisation.ts';
+import { describeQuantisation, MatrixTally } from './describe-quantisation.ts';
 import type { FinishedRanks } from './finished-ranks.ts';
 import type { ModelTensors } from './model-tensors.ts';
 import type { Progress } from './progress.ts';
@@ -32,7 +32,7 @@ export class PackageRanks {
   /** Errors: those of RankWriter.write. */
   async write({ weights, ranks, activations }: Omit<PlanOptions, 'rank'>): Promise<WrittenRanks> {
     const { tensors } = this.#parts;
-    const integers = new IntegerTally(tensors);
+    const matrices = new MatrixTally(tensors);
     const files: FileDigest[] = [];
     const shards: ShardManifest[] = [];
     let hasBlocks = false;
@@ -42,10 +42,10 @@ export class PackageRanks {
       const weightBytes = rankWeightBytes(tensors, weights, { rank, ranks });
       files.push(...((await this.#find(rank, weightBytes)) ?? (await this.#write(plan))));
       shards.push(plan.shard);
-      integers.add(plan.weights);
+      matrices.add(plan.weights);
       hasBlocks ||= plan.weights.some(({ kind }) => kind === 'blocks' || kind === 'integers');
     }
-    const quantisation = describeQuantisation({ weights, activations, stored: tensors.formats, integers });
+    const quantisation = describeQuantisation({ weights, activations, stored: tensors.formats, matrices });
     return { files, shards, activations: hasBlocks ? activations : 'fp32', quantisation };
   }
 

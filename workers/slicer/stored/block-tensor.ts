@@ -21,6 +21,7 @@ export function blockTensor(source: StoredSource, name: string): ReadableTensor 
     format: dtype,
     stored: [name],
     rowBytes,
+    scaleBlock: { rows: 1, columns: format.blockValues },
     ...integersOf(source, stored),
     async read(rows, columns, values) {
       const raw = buffer.take(rows.count * rowBytes);

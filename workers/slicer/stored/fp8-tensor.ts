@@ -4,7 +4,7 @@
  */
 import type { StoredTensor } from '../safetensors.ts';
 import type { Fp8Scaling } from './quantisation-config.ts';
-import type { ReadableTensor } from './readable-tensor.ts';
+import type { ReadableTensor, ScaleBlock } from './readable-tensor.ts';
 import { damaged, readScales, requireScale } from './scales.ts';
 import type { StoredSource } from './stored-source.ts';
 
@@ -23,6 +23,8 @@ interface Grid {
   readonly rows: number;
   readonly columns: number;
   readonly format: string;
+  /** Where that is not all of a row. */
+  readonly scaleBlock?: ScaleBlock;
 }
 
 export function fp8Tensor(source: StoredSource, name: string): ReadableTensor | undefined {
@@ -39,6 +41,7 @@ export function fp8Tensor(source: StoredSource, name: string): ReadableTensor | 
     format: `FP8 ${grid.format}`,
     stored: [name, scale.name],
     rowsAreOutputs: true,
+    ...(grid.scaleBlock ? { scaleBlock: grid.scaleBlock } : {}),
     rowBytes: width,
     async read(rows, columns, target) {
       const bytes = new Uint8Array(buffer.take(rows.count * width), 0, rows.count * width);
@@ -93,7 +96,8 @@ function layoutOf(scaling: Fp8Scaling, out: number, width: number): { grid: Grid
     case 'block': {
       const { rows, columns } = scaling;
       const shape = [Math.ceil(out / rows), Math.ceil(width / columns)];
-      return { grid: { rows, columns, format: `${rows}x${columns}` }, shapes: [shape] };
+      const format = `${rows}x${columns}`;
+      return { grid: { rows, columns, format, scaleBlock: { rows, columns } }, shapes: [shape] };
     }
   }
 }

@@ -7,13 +7,15 @@ export function integerTensor(
   named: Pick<ReadableTensor, 'name' | 'format' | 'stored'>,
   integers: StoredIntegers,
 ): ReadableTensor {
-  const { shape } = integers;
+  const { shape, groupSize, actOrder } = integers;
+  const hasNeighbours = !actOrder && groupSize < shape[1];
   let codes = new Uint8Array(0);
   return {
     ...named,
     shape,
     integers,
     rowsAreOutputs: true,
+    ...(hasNeighbours ? { scaleBlock: { rows: 1, columns: groupSize } } : {}),
     rowBytes: shape[1] / 2,
     async read(rows, columns, values) {
       if (codes.length < rows.count * columns.count) codes = new Uint8Array(rows.count * columns.count);

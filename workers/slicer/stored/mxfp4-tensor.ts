@@ -25,6 +25,7 @@ export function mxfp4Tensor({ checkpoint, buffer }: StoredSource, name: string):
     format: 'MXFP4',
     stored: [blocks.name, scales.name],
     rowsAreOutputs: true,
+    scaleBlock: { rows: 1, columns: blockColumns },
     rowBytes: blocksPerRow * (blockBytes + 1),
     async read(rows, columns, target) {
       const [first, count] = [rows.first * blocksPerRow, rows.count * blocksPerRow];

@@ -2,6 +2,12 @@
 import type { Range } from '../../models/shard.ts';
 import type { StoredIntegers } from './integers.ts';
 
+/** From the first row and column on: the last of each may be smaller. */
+export interface ScaleBlock {
+  readonly rows: number;
+  readonly columns: number;
+}
+
 export interface ReadableTensor {
   readonly name: string;
   readonly shape: readonly number[];
@@ -13,6 +19,8 @@ export interface ReadableTensor {
   readonly rowsAreOutputs?: true;
   /** What it is made of, where that is integers. */
   readonly integers?: StoredIntegers;
+  /** Rows and columns that share a scale; undefined where that is none, a whole row, or no neighbours. */
+  readonly scaleBlock?: ScaleBlock;
   /**
    * Fills `values` [rows, columns] with these columns of these rows, exactly as the format defines them; all dimensions but the
    * last are taken together as rows. Errors: those of Checkpoint.read; INVALID_CHECKPOINT.
