@@ -7,6 +7,7 @@ import { loadTokenizer } from '../../../services/tokenizer/tokenizer.ts';
 import { blockConfigs, blockModel } from '../../../test/fixtures/block-model.ts';
 import { blockTypes } from '../../../test/fixtures/ggml-blocks.ts';
 import { convertCheckpoint } from '../../../test/fixtures/gguf-checkpoint.ts';
+import { partName, writeGgufParts } from '../../../test/fixtures/gguf-parts.ts';
 import {
   f32,
   flag,
@@ -411,27 +412,6 @@ describe('a GGUF file is refused', () => {
   });
 });
 
-/** Deals tensors out to parts in turn, with what each part says of all. */
-async function split(
-  contents: GgufContents,
-  parts: number,
-  lies: Readonly<Record<string, GgufValue>> = {},
-): Promise<void> {
-  for (let part = 0; part < parts; part++) {
-    const number = (value: number): string => String(value).padStart(5, '0');
-    const keys = {
-      'split.no': u16(part),
-      'split.count': u16(parts),
-      'split.tensors.count': i32(contents.tensors.length),
-      ...(part === 1 ? lies : {}),
-    };
-    await writeGguf(at(`model-${number(part + 1)}-of-${number(parts)}.gguf`), {
-      metadata: [...(part === 0 ? contents.metadata : []), ...Object.entries(keys)],
-      tensors: contents.tensors.filter((_, i) => i % parts === part),
-    });
-  }
-}
-
 describe('a GGUF file in parts', () => {
   let contents: GgufContents;
   beforeEach(async () => {
@@ -440,10 +420,12 @@ describe('a GGUF file in parts', () => {
       return whole;
     });
   });
-  const part = (number: number): string => at(`model-0000${number}-of-00003.gguf`);
+  const part = (number: number): string => at(partName(number, 3));
+  const split = (whole: GgufContents, lies?: Readonly<Record<string, GgufValue>>): Promise<void> =>
+    writeGgufParts(folder.path, whole, 3, lies);
 
   it.each([1, 2, 3])('is one model, whichever is named: part %i', async (number) => {
-    await split(contents, 3);
+    await split(contents);
     const whole = await sliced(at('whole.gguf'));
     expect(await sliced(part(number))).toEqual(whole);
     await rm(at('whole.gguf'));
@@ -457,13 +439,13 @@ describe('a GGUF file in parts', () => {
     expect(openCheckpoint(part(1))).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
 
   it('is refused when a part is missing', async () => {
-    await split(contents, 3);
+    await split(contents);
     await rm(part(3));
     await refused('NOT_A_CHECKPOINT', /no model-00003-of-00003.gguf/);
   });
 
   it('is refused when a part is another', async () => {
-    await split(contents, 3);
+    await split(contents);
     await copyFile(part(2), part(3));
     await refused('INVALID_CHECKPOINT', /is in a part before as well/);
   });
@@ -472,12 +454,12 @@ describe('a GGUF file in parts', () => {
     [{ 'split.no': u16(2) }, /part 2 from 0, its name that it is 1/],
     [{ 'split.count': u16(4) }, /one of 4 parts, of which 3 are here/],
   ])('is refused when a part says %j', async (lies, message) => {
-    await split(contents, 3, lies);
+    await split(contents, lies);
     await refused('INVALID_CHECKPOINT', message);
   });
 
   it('is refused when tensors are missing', async () => {
-    await split({ ...contents, tensors: contents.tensors.slice(0, -1) }, 3);
+    await split({ ...contents, tensors: contents.tensors.slice(0, -1) });
     await writeGguf(part(1), {
       metadata: [
         ...contents.metadata,
@@ -491,7 +473,7 @@ describe('a GGUF file in parts', () => {
   });
 
   it('is refused when it is one part under another name', async () => {
-    await split(contents, 3);
+    await split(contents);
     await copyFile(part(1), at('lone.gguf'));
     await expect(openCheckpoint(at('lone.gguf'))).rejects.toMatchObject({
       code: 'INVALID_CHECKPOINT',
