@@ -1,5 +1,5 @@
 /** Between the thread that writes a package and those that encode its weights. */
-import type { ErrorCode, TriremeErrorOptions } from '#platform/errors.ts';
+import type { ThreadFailure } from './thread-failure.ts';
 import type { PlannedWeight } from './weight-layout.ts';
 
 export interface EncoderTask {
@@ -9,11 +9,4 @@ export interface EncoderTask {
 }
 
 /** One for each task, in their order; none after one that failed. */
-export type EncoderReply =
-  | { readonly kind: 'encoded'; readonly memory: ArrayBuffer }
-  | {
-      readonly kind: 'failed';
-      readonly code: ErrorCode;
-      readonly message: string;
-      readonly options: TriremeErrorOptions;
-    };
+export type EncoderReply = { readonly kind: 'encoded'; readonly memory: ArrayBuffer } | ThreadFailure;

@@ -2,10 +2,10 @@
 import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '#platform/assert.ts';
-import { TriremeError } from '#platform/errors.ts';
 import type { EncoderReply, EncoderTask } from './encoder-messages.ts';
 import { ModelTensors } from './model-tensors.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
+import { failureOf } from './thread-failure.ts';
 import { WeightEncoder } from './weight-encoder.ts';
 
 assert(parentPort, 'this module runs in a thread');
@@ -34,6 +34,5 @@ async function work(): Promise<never> {
 try {
   await work();
 } catch (cause) {
-  const { code, message, remedy } = TriremeError.from(cause);
-  reply({ kind: 'failed', code, message, options: remedy === undefined ? {} : { remedy } });
+  reply(failureOf(cause));
 }

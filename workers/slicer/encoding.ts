@@ -8,6 +8,7 @@ import { assert } from '#platform/assert.ts';
 import { TriremeError } from '#platform/errors.ts';
 import type { EncoderReply, EncoderTask } from './encoder-messages.ts';
 import type { ModelTensors } from './model-tensors.ts';
+import { errorOf } from './thread-failure.ts';
 import { type EncodedWeight, encodedBytes, encodedIn, WeightEncoder } from './weight-encoder.ts';
 import type { WeightPart } from './weight-parts.ts';
 
@@ -27,19 +28,14 @@ export interface Encoding extends AsyncDisposable {
   encode(parts: Iterable<WeightPart>): AsyncGenerator<EncodedPart>;
 }
 
-export interface EncodingOptions {
-  /** As in SliceOptions. */
-  readonly model: string;
-  readonly tensors: ModelTensors;
-  /** Of the package's weights. */
-  readonly bytes: number;
-  /** 0: this one alone. undefined: as many as are worth it. */
-  readonly threads?: number;
+/** How many threads encode, 0 meaning the one that writes: as many as are worth it for a package of so many bytes. */
+export function encodingThreads(packageBytes: number): number {
+  return packageBytes < smallBytes ? 0 : Math.min(availableParallelism(), mostThreads);
 }
 
-export function startEncoding({ model, tensors, bytes, threads }: EncodingOptions): Encoding {
-  const count = threads ?? (bytes < smallBytes ? 0 : Math.min(availableParallelism(), mostThreads));
-  return count === 0 ? new OwnThread(tensors) : new EncoderThreads(model, count);
+/** `model` as in SliceOptions. */
+export function startEncoding(model: string, tensors: ModelTensors, threads: number): Encoding {
+  return threads === 0 ? new OwnThread(tensors) : new EncoderThreads(model, threads);
 }
 
 /** Memory with room for the weight: what is free, or new. */
@@ -130,7 +126,7 @@ class EncoderThread {
   }
 
   #receive(reply: EncoderReply): void {
-    if (reply.kind === 'failed') return this.#fail(new TriremeError(reply.code, reply.message, reply.options));
+    if (reply.kind === 'failed') return this.#fail(errorOf(reply));
     const next = this.#waiting.shift();
     assert(next, 'a reply has a task');
     next.resolve(reply.memory);

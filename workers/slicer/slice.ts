@@ -13,9 +13,10 @@ import {
 } from '../models/manifest.ts';
 import { refuseIllegalRankCount } from '../models/shard.ts';
 import type { Checkpoint, Companion } from './checkpoint.ts';
-import { digestBytes, digestFile } from './digest.ts';
-import { startEncoding } from './encoding.ts';
+import { digestBytes } from './digest.ts';
+import { encodingThreads, startEncoding } from './encoding.ts';
 import { FinishedRanks } from './finished-ranks.ts';
+import { digestHere, digestInThread } from './input-digests.ts';
 import { ModelTensors } from './model-tensors.ts';
 import { openCheckpoint } from './open-checkpoint.ts';
 import { PackageRanks } from './package-ranks.ts';
@@ -34,7 +35,7 @@ export interface SliceOptions {
   readonly weights: WeightFormat;
   /** int8 when it is not given. Rows times blocks in fp32 have not the same bits beside other rows: for comparing, not for serving. */
   readonly activations?: Activations;
-  /** That encode weights: 0 is only this one. As many as are worth it when it is not given; the package is the same. */
+  /** That encode weights, beside one for digests: 0 is only this one. As many as are worth it when it is not given; the package is the same. */
   readonly threads?: number;
   /** false: what computes and nothing else, for comparing; a tokenizer then need not be there. */
   readonly companions?: boolean;
@@ -115,11 +116,13 @@ async function writePackage(
   const weightBytes = weightBytesOf(tensors, options);
   const totalBytes = weightBytes + (await bytesOf(checkpoint.folder, inputs));
   const progress = new Progress(totalBytes, options.signal, options.onProgress);
-  await using encoding = startEncoding({ ...options, tensors, bytes: weightBytes });
+  const threads = options.threads ?? encodingThreads(weightBytes);
+  await using encoding = startEncoding(options.model, tensors, threads);
+  const digestInputs = threads === 0 ? digestHere : digestInThread;
   const writer = new RankWriter(tensors, encoding, progress);
   const ranks = new PackageRanks({ folder, finished, writer, tensors, progress });
   const [inputDigests, { files, shards, ...numbers }] = await bothOrNone(
-    digestInputs(checkpoint.folder, inputs, progress),
+    digestInputs({ folder: checkpoint.folder, files: inputs }, (bytes) => progress.advance(bytes)),
     ranks.write({ activations: 'int8', ...options }),
     () => progress.stop(),
   );
@@ -148,12 +151,6 @@ async function bothOrNone<A, B>(a: Promise<A>, b: Promise<B>, stop: () => void):
   both.catch(stop);
   await Promise.allSettled([a, b]);
   return both;
-}
-
-async function digestInputs(folder: string, inputs: readonly string[], progress: Progress): Promise<FileDigest[]> {
-  const digests: FileDigest[] = [];
-  for (const file of inputs) digests.push(await digestFile(folder, file, (bytes) => progress.advance(bytes)));
-  return digests;
 }
 
 async function writeCompanions(

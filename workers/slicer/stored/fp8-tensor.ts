@@ -2,6 +2,7 @@
  * FP8 as DeepSeek (`weight_scale_inv`) and compressed-tensors (`weight_scale`) store it: bytes of float8 e4m3 without infinities, and
  * scales to multiply them with, whatever the name says.
  */
+import type { Range } from '../../models/shard.ts';
 import type { StoredTensor } from '../safetensors.ts';
 import type { Fp8Scaling } from './quantisation-config.ts';
 import type { ReadableTensor, ScaleBlock } from './readable-tensor.ts';
@@ -25,6 +26,11 @@ interface Grid {
   readonly format: string;
   /** Where that is not all of a row. */
   readonly scaleBlock?: ScaleBlock;
+}
+
+interface StoredRow {
+  readonly bytes: Uint8Array;
+  readonly scales: Float32Array;
 }
 
 export function fp8Tensor(source: StoredSource, name: string): ReadableTensor | undefined {
@@ -52,17 +58,26 @@ export function fp8Tensor(source: StoredSource, name: string): ReadableTensor | 
       const scales = await readScales(checkpoint, scale, firstScale * scalesPerRow, count);
       for (let row = 0; row < rows.count; row++) {
         const scaleRow = (Math.floor((rows.first + row) / grid.rows) - firstScale) * scalesPerRow;
-        const to = row * columns.count - columns.first;
-        let column = columns.first;
-        while (column < columns.first + columns.count) {
-          const block = Math.floor(column / grid.columns);
-          const factor = scales[scaleRow + block]!;
-          const end = Math.min((block + 1) * grid.columns, columns.first + columns.count);
-          for (; column < end; column++) target[to + column] = values[bytes[row * width + column]!]! * factor;
-        }
+        const stored = {
+          bytes: bytes.subarray(row * width, (row + 1) * width),
+          scales: scales.subarray(scaleRow, scaleRow + scalesPerRow),
+        };
+        multiply(stored, columns, grid.columns, target.subarray(row * columns.count, (row + 1) * columns.count));
       }
     },
   };
+}
+
+/** Fills `target` with these columns of a row, of which `perScale` share a scale. Within the async function it takes twice as long. */
+function multiply({ bytes, scales }: StoredRow, columns: Range, perScale: number, target: Float32Array): void {
+  const end = columns.first + columns.count;
+  for (let column = columns.first, at = 0; column < end; ) {
+    const block = Math.floor(column / perScale);
+    const factor = scales[block]!;
+    for (const blockEnd = Math.min((block + 1) * perScale, end); column < blockEnd; column++, at++) {
+      target[at] = values[bytes[column]!]! * factor;
+    }
+  }
 }
 
 function scaleOf({ checkpoint }: StoredSource, { name }: StoredTensor): StoredTensor {
