@@ -1,5 +1,5 @@
 /**
- * Benchmarks: npm run bench engine | end-to-end | perplexity   [-- --repeats 3 --json FILE]
+ * Benchmarks: npm run bench engine | end-to-end | perplexity | slicing | slicing-memory   [-- --repeats 3 --json FILE]
  * Sides are taken in turn within each repeat; the result holds every repeat and the medians.
  */
 import { writeFile } from 'node:fs/promises';
@@ -8,8 +8,16 @@ import { parseArgs } from 'node:util';
 import { benchPerplexity } from './accuracy/bench-perplexity.ts';
 import { benchEndToEnd } from './end-to-end.ts';
 import { benchEngine } from './engine.ts';
+import { benchSlicing } from './slicing.ts';
+import { benchSlicingMemory } from './slicing-memory.ts';
 
-const benches = { engine: benchEngine, 'end-to-end': benchEndToEnd, perplexity: benchPerplexity };
+const benches = {
+  engine: benchEngine,
+  'end-to-end': benchEndToEnd,
+  perplexity: benchPerplexity,
+  slicing: benchSlicing,
+  'slicing-memory': benchSlicingMemory,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

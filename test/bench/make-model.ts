@@ -2,20 +2,9 @@
  * Writes a Qwen3-MoE checkpoint with random bfloat16 weights, for benchmarks:
  *   node test/bench/make-model.ts --out DIR [--layers 12] [--hidden 1024] [--heads 16] [--kv-heads 4] [--head-dim 64]
  *     [--experts 32] [--chosen 4] [--expert-width 512] [--vocabulary 32000] [--context 4096] [--seed 1]
- * The same arguments give the same bytes. Matrices repeat one block of random numbers, scaled as in a trained model;
- * what they compute means nothing, what it costs is real.
  */
-import { mkdir, open, writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { expectedTensors, type TensorShape } from '../../workers/models/expected-tensors.ts';
-import { readModelSpec } from '../../workers/models/families.ts';
-import { keyOf, normal, toBfloat16 } from '../goldens/recipe.ts';
-import { encodeHeader, plainTokenizer } from '../goldens/write-checkpoint.ts';
-
-const blockElements = 1 << 20;
-/** Each tensor starts elsewhere in the block, so that no two experts are equal. */
-const strideElements = 40_507;
+import { writeRandomCheckpoint } from './random-checkpoint.ts';
 
 export interface ModelShape {
   readonly layers: number;
@@ -46,7 +35,7 @@ export const benchShape: ModelShape = {
   seed: 1,
 };
 
-function configOf(shape: ModelShape): Readonly<Record<string, unknown>> {
+export function qwen3MoeConfig(shape: ModelShape): Readonly<Record<string, unknown>> {
   return {
     architectures: ['Qwen3MoeForCausalLM'],
     model_type: 'qwen3_moe',
@@ -73,59 +62,9 @@ function configOf(shape: ModelShape): Readonly<Record<string, unknown>> {
   };
 }
 
-/** Random numbers with the deviation that keeps a layer's output as large as its input. */
-class RandomWeights {
-  readonly #seed: number;
-  readonly #blocks = new Map<number, Uint16Array>();
-  readonly #ones = new Uint16Array(blockElements).fill(0x3f80);
-  #tensors = 0;
-
-  constructor(seed: number) {
-    this.#seed = seed;
-  }
-
-  /** Pieces of the tensor's bytes, in order. */
-  *of({ shape }: TensorShape): Generator<Uint8Array> {
-    const count = shape.reduce((product, size) => product * size, 1);
-    const source = shape.length === 1 ? this.#ones : this.#block(shape[1] ?? 1);
-    let start = (this.#tensors++ * strideElements) % blockElements;
-    for (let done = 0; done < count; ) {
-      const piece = source.subarray(start, start + count - done);
-      yield new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength);
-      done += piece.length;
-      start = 0;
-    }
-  }
-
-  /** Normal numbers for a matrix of this many columns. */
-  #block(columns: number): Uint16Array {
-    const known = this.#blocks.get(columns);
-    if (known) return known;
-    const key = keyOf(this.#seed, `block ${columns}`);
-    const scale = 1 / Math.sqrt(columns);
-    const block = toBfloat16(Float32Array.from({ length: blockElements }, (_, i) => normal(key, i) * scale));
-    this.#blocks.set(columns, block);
-    return block;
-  }
-}
-
 /** Writes config.json, model.safetensors, tokenizer.json and generation_config.json into the folder. */
 export async function makeModel(folder: string, shape: ModelShape = benchShape): Promise<void> {
-  const config = configOf(shape);
-  const tensors = expectedTensors(readModelSpec(config));
-  await mkdir(folder, { recursive: true });
-  await writeFile(path.join(folder, 'config.json'), `${JSON.stringify(config, null, 1)}\n`);
-  await writeFile(path.join(folder, 'generation_config.json'), '{"eos_token_id": 2, "do_sample": false}\n');
-  await writeFile(path.join(folder, 'tokenizer.json'), JSON.stringify(plainTokenizer(shape.vocabulary)));
-  const weights = new RandomWeights(shape.seed);
-  await using file = await open(path.join(folder, 'model.safetensors'), 'w');
-  const heads = tensors.map((tensor) => ({
-    ...tensor,
-    dtype: 'BF16',
-    byteLength: 2 * tensor.shape.reduce((product, size) => product * size, 1),
-  }));
-  await file.writeFile(encodeHeader(heads));
-  for (const tensor of tensors) for (const piece of weights.of(tensor)) await file.writeFile(piece);
+  await writeRandomCheckpoint(folder, { config: qwen3MoeConfig(shape), format: 'BF16', seed: shape.seed });
 }
 
 async function main(): Promise<void> {

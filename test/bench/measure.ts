@@ -1,6 +1,6 @@
 /** What benchmarks share: the model they run, child processes, medians. */
 import { execFile } from 'node:child_process';
-import { access } from 'node:fs/promises';
+import { access, mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { slice } from '../../workers/slicer/slice.ts';
@@ -13,6 +13,12 @@ const folder = path.join(root, '.trireme', 'bench');
 export async function runScript<T>(script: string, ...flags: readonly string[]): Promise<T> {
   const { stdout } = await execute(process.execPath, [path.join(import.meta.dirname, script), ...flags]);
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as T;
+}
+
+/** Where checkpoints and packages for benchmarks lie. */
+export async function benchFolder(): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  return folder;
 }
 
 /** Package folder of the random Qwen3-MoE of 12 layers, 32 experts, in int4; made when it is not there. */
