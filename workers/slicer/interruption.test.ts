@@ -31,7 +31,7 @@ const sliceProcess = path.join(root, 'test', 'fixtures', 'slice-process.ts');
 
 /** Slices to float32 in a process that kills itself; returns what is left beside the checkpoint. */
 async function killAt(fraction: number): Promise<string[]> {
-  const { signal } = spawnSync(node, [sliceProcess, model, out, String(fraction)], { encoding: 'utf8' });
+  const { signal } = spawnSync(node, [sliceProcess, model, out, '--die-at', String(fraction)], { encoding: 'utf8' });
   expect(signal).toBe('SIGKILL');
   return (await readdir(folder.path)).filter((name) => name !== 'checkpoint');
 }
